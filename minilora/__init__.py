@@ -1,0 +1,10 @@
+"""minilora: LoRA and QLoRA from scratch in NumPy, every gradient by hand, every bit accounted for.
+
+The public names, on one screen. Importing this loads numpy only.
+"""
+
+from minilora.analysis.gradcheck import gradcheck
+from minilora.nn import Llama, LlamaConfig, generate
+
+__version__ = "0.1.0"
+__all__ = ["Llama", "LlamaConfig", "generate", "gradcheck"]

@@ -1,0 +1,1 @@
+"""Looking at what was built: bytes, spectra, gradients."""

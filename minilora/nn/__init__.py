@@ -1,0 +1,25 @@
+"""The transformer, every gradient by hand. Knows nothing of LoRA or of 4 bits."""
+
+from minilora.nn.checkpointing import CheckpointedBlock, checkpoint_blocks
+from minilora.nn.config import LlamaConfig
+from minilora.nn.generate import KVCache, generate
+from minilora.nn.layers import Embedding, Linear, RMSNorm
+from minilora.nn.llama import MLP, Attention, Block, Llama
+from minilora.nn.module import Module, Parameter
+
+__all__ = [
+    "MLP",
+    "Attention",
+    "Block",
+    "CheckpointedBlock",
+    "Embedding",
+    "KVCache",
+    "Linear",
+    "Llama",
+    "LlamaConfig",
+    "Module",
+    "Parameter",
+    "RMSNorm",
+    "checkpoint_blocks",
+    "generate",
+]

@@ -1,0 +1,73 @@
+"""The shape of a Llama, and the glossary of shape letters.
+
+Shape letters, the same in every file:
+
+    B  batch                    sequences side by side
+    T  time                     tokens in a sequence (S where keys outnumber queries: cached and new)
+    D  hidden_size              width of the residual stream
+    H  num_attention_heads      query heads
+    K  num_key_value_heads      key/value heads; G = H // K query heads share one
+    d  head_dim                 width of one head
+    F  intermediate_size        width inside the MLP
+    V  vocab_size               tokens there are
+    r  rank of a LoRA           columns of B, rows of A
+    N  rows of a 2-D product    B * T, all positions of a batch in one matrix
+"""
+
+from dataclasses import dataclass
+
+from minilora import checks
+
+
+@dataclass(frozen=True)
+class LlamaConfig:
+    """What decides the shape of a Llama, under the names of Hugging Face's `config.json`.
+
+    `head_dim` is `hidden_size // num_attention_heads` unless given. Raises ValueError or TypeError for sizes
+    that do not fit together. Architecture: Touvron et al. 2023 (arXiv 2302.13971); grouped heads: Ainslie et al.
+    2023 (arXiv 2305.13245).
+    """
+
+    vocab_size: int = 256
+    hidden_size: int = 128
+    intermediate_size: int = 352
+    num_hidden_layers: int = 4
+    num_attention_heads: int = 4
+    num_key_value_heads: int = 2
+    max_position_embeddings: int = 256
+    rope_theta: float = 10000.0
+    rms_norm_eps: float = 1e-5
+    tie_word_embeddings: bool = True
+    head_dim: int | None = None
+    initializer_range: float = 0.02
+
+    def __post_init__(self):
+        for name in (
+            "vocab_size",
+            "hidden_size",
+            "intermediate_size",
+            "num_hidden_layers",
+            "num_attention_heads",
+            "num_key_value_heads",
+            "max_position_embeddings",
+        ):
+            checks.integer(name, getattr(self, name), low=1)
+        checks.real("rope_theta", self.rope_theta, above=0)
+        checks.real("rms_norm_eps", self.rms_norm_eps, above=0)
+        checks.real("initializer_range", self.initializer_range, low=0)
+        checks.boolean("tie_word_embeddings", self.tie_word_embeddings)
+        if self.num_attention_heads % self.num_key_value_heads:
+            raise ValueError(
+                f"num_attention_heads must be a multiple of num_key_value_heads, got {self.num_attention_heads} "
+                f"and {self.num_key_value_heads}; each key/value head serves the same number of query heads"
+            )
+        if self.head_dim is None:
+            if self.hidden_size % self.num_attention_heads:
+                raise ValueError(
+                    f"hidden_size must be a multiple of num_attention_heads, got {self.hidden_size} and "
+                    f"{self.num_attention_heads}; or give head_dim"
+                )
+            object.__setattr__(self, "head_dim", self.hidden_size // self.num_attention_heads)
+        checks.integer("head_dim", self.head_dim, low=2)
+        if self.head_dim % 2:
+            raise ValueError(f"head_dim must be even, got {self.head_dim}; RoPE turns pairs of channels")

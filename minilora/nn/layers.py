@@ -1,0 +1,134 @@
+"""Embedding, Linear, RMSNorm: ops bound to Parameters. `y, backward = layer(x)`, then `dx = backward(dy)`."""
+
+import numpy as np
+
+from minilora import checks
+from minilora.nn import ops
+from minilora.nn.module import Module, Parameter
+
+
+class Linear(Module):
+    """y = x Wᵀ without a bias, as everywhere in Llama.    x: (..., in)   weight: (out, in)   y: (..., out)
+
+    A frozen Linear computes no dW and keeps no input. The face that every linear layer shows (dense, 4-bit, LoRA):
+    `in_features`, `out_features`, `__call__`, `dense_weight()`.
+    """
+
+    def __init__(self, in_features: int, out_features: int, *, rng, dtype=np.float32, std: float = 0.02):
+        checks.integer("in_features", in_features, low=1)
+        checks.integer("out_features", out_features, low=1)
+        self.weight = Parameter(_normal((out_features, in_features), std, rng, dtype))
+
+    @classmethod
+    def from_weight(cls, weight: np.ndarray, trainable: bool = True) -> "Linear":
+        """A Linear around an array (out, in), which it takes over without a copy."""
+        layer = cls.__new__(cls)
+        layer.weight = Parameter(checks.float_array("weight", weight, ndim=(2,)), trainable)
+        return layer
+
+    @property
+    def in_features(self) -> int:
+        return self.weight.shape[1]
+
+    @property
+    def out_features(self) -> int:
+        return self.weight.shape[0]
+
+    def dense_weight(self) -> np.ndarray:
+        """The weight as a dense (out, in) array: here the weight itself, not a copy."""
+        return self.weight.value
+
+    def __call__(self, x: np.ndarray, rng=None):
+        weight = self.weight
+        check_input("x", x, self.in_features, weight.value.dtype)
+        if not weight.trainable:
+            return ops.linear_frozen(x, weight.value)
+        y, linear_backward = ops.linear(x, weight.value)
+
+        def backward(dy):
+            dx, dweight = linear_backward(dy)
+            weight.accumulate(dweight)
+            return dx
+
+        return y, backward
+
+
+class Embedding(Module):
+    """y = weight[token_ids].    token_ids: (B, T)   weight: (V, D)   y: (B, T, D)
+
+    Its backward returns None: integers have no gradient.
+    """
+
+    def __init__(self, num_embeddings: int, embedding_dim: int, *, rng, dtype=np.float32, std: float = 0.02):
+        checks.integer("num_embeddings", num_embeddings, low=1)
+        checks.integer("embedding_dim", embedding_dim, low=1)
+        self.weight = Parameter(_normal((num_embeddings, embedding_dim), std, rng, dtype))
+
+    def __call__(self, token_ids: np.ndarray):
+        weight = self.weight
+        check_token_ids("token_ids", token_ids, weight.shape[0])
+        y, embedding_backward = ops.embedding(token_ids, weight.value)
+
+        def backward(dy):
+            if weight.trainable:
+                weight.accumulate(embedding_backward(dy))
+
+        return y, backward
+
+
+class RMSNorm(Module):
+    """y = weight * x / rms(x).    x, y: (..., D)   weight: (D,)    Zhang & Sennrich 2019"""
+
+    def __init__(self, size: int, eps: float = 1e-5, *, dtype=np.float32):
+        checks.integer("size", size, low=1)
+        self.weight = Parameter(np.ones(size, check_dtype(dtype)))
+        self.eps = checks.real("eps", eps, above=0)
+
+    def __call__(self, x: np.ndarray):
+        weight = self.weight
+        check_input("x", x, weight.size, weight.value.dtype)
+        y, norm_backward = ops.rms_norm(x, weight.value, self.eps)
+
+        def backward(dy):
+            dx, dweight = norm_backward(dy)
+            weight.accumulate(dweight)
+            return dx
+
+        return y, backward
+
+
+def check_input(name: str, x: np.ndarray, size: int, dtype: np.dtype) -> None:
+    """x must be a float array of the layer's dtype whose last axis has `size` entries."""
+    checks.float_array(name, x)
+    if x.shape[-1:] != (size,):
+        raise ValueError(f"{name} must have {size} entries in its last axis, got {checks.shown(x)}")
+    if x.dtype != dtype:
+        raise TypeError(f"{name} must be {dtype} like the weights, got {checks.shown(x)}; try {name}.astype('{dtype}')")
+
+
+def check_token_ids(name: str, token_ids: np.ndarray, vocab_size: int) -> None:
+    """token_ids must be a non-empty integer array with entries in 0 .. vocab_size - 1."""
+    if not isinstance(token_ids, np.ndarray) or not np.issubdtype(token_ids.dtype, np.integer):
+        raise TypeError(f"{name} must be a numpy array of integers, got {checks.shown(token_ids)}")
+    if token_ids.size == 0:
+        raise ValueError(f"{name} must not be empty, got {checks.shown(token_ids)}")
+    low, high = int(token_ids.min()), int(token_ids.max())
+    if low < 0 or high >= vocab_size:
+        raise ValueError(f"{name} must lie in 0 .. {vocab_size - 1}, got values from {low} to {high}")
+
+
+def check_dtype(dtype) -> np.dtype:
+    """float32 or float64, as a numpy dtype; else TypeError."""
+    try:
+        known = np.dtype(dtype)
+    except TypeError:
+        known = None
+    if known not in (np.float32, np.float64):
+        raise TypeError(f"dtype must be float32 or float64, got {checks.shown(dtype)}")
+    return known
+
+
+def _normal(shape, std, rng, dtype):
+    # Drawn in float64 and then rounded, so that a seed gives the same weights in both dtypes.
+    draw = checks.generator("rng", rng).standard_normal(shape)
+    return (draw * checks.real("std", std, low=0)).astype(check_dtype(dtype))

@@ -1,0 +1,216 @@
+"""Attention, MLP, Block, Llama: the model of Touvron et al. 2023 (arXiv 2302.13971), forward and backward."""
+
+import numpy as np
+
+from minilora import checks
+from minilora.nn import ops
+from minilora.nn.config import LlamaConfig
+from minilora.nn.layers import Embedding, Linear, RMSNorm, check_dtype, check_token_ids
+from minilora.nn.module import Module
+
+
+class Attention(Module):
+    """Causal self-attention with RoPE and grouped key/value heads.    x, y: (B, T, D)"""
+
+    def __init__(self, config: LlamaConfig, *, rng, dtype=np.float32):
+        D, d, std = config.hidden_size, config.head_dim, config.initializer_range
+        H, K = config.num_attention_heads, config.num_key_value_heads
+        self.q_proj = Linear(D, H * d, rng=rng, dtype=dtype, std=std)
+        self.k_proj = Linear(D, K * d, rng=rng, dtype=dtype, std=std)
+        self.v_proj = Linear(D, K * d, rng=rng, dtype=dtype, std=std)
+        self.o_proj = Linear(H * d, D, rng=rng, dtype=dtype, std=std)
+        self.head_dim, self.rope_theta = d, config.rope_theta
+
+    def __call__(self, x: np.ndarray, rng=None, cache=None):
+        start = 0 if cache is None else cache.length
+        q, q_backward = self.q_proj(x, rng)
+        k, k_backward = self.k_proj(x, rng)
+        v, v_backward = self.v_proj(x, rng)
+        cos, sin = ops.rope_table(start + x.shape[1], self.head_dim, self.rope_theta, x.dtype)
+        q, q_rope_backward = ops.rope(self._split(q), cos[start:], sin[start:])  # (B, T, H*d) -> (B, H, T, d)
+        k, k_rope_backward = ops.rope(self._split(k), cos[start:], sin[start:])  # (B, T, K*d) -> (B, K, T, d)
+        v = self._split(v)
+        if cache is not None:
+            k, v = cache.append(k, v)  # (B, K, S, d): the past and the new
+        a, attention_backward = ops.causal_attention(q, k, v)
+        y, o_backward = self.o_proj(self._join(a), rng)
+
+        def backward(dy):
+            if cache is not None:
+                raise ValueError("a forward with a cache has no backward; call the model without cache to train it")
+            da = self._split(o_backward(dy))
+            dq, dk, dv = attention_backward(da)
+            dq, dk = q_rope_backward(dq), k_rope_backward(dk)
+            # x goes into q, k and v   =>  dx is the sum of what comes back from each
+            dx = q_backward(self._join(dq))
+            dx = dx + k_backward(self._join(dk))
+            dx += v_backward(self._join(dv))
+            return dx
+
+        return y, backward
+
+    def _split(self, x):
+        """(B, T, H*d) -> (B, H, T, d), contiguous for the products that follow."""
+        B, T, width = x.shape
+        return np.ascontiguousarray(x.reshape(B, T, width // self.head_dim, self.head_dim).swapaxes(1, 2))
+
+    def _join(self, x):
+        """(B, H, T, d) -> (B, T, H*d)."""
+        B, H, T, d = x.shape
+        return x.swapaxes(1, 2).reshape(B, T, H * d)
+
+
+class MLP(Module):
+    """down(silu(gate(x)) * up(x)).    x, y: (B, T, D)    SwiGLU: Shazeer 2020, eq. 6"""
+
+    def __init__(self, config: LlamaConfig, *, rng, dtype=np.float32):
+        D, F, std = config.hidden_size, config.intermediate_size, config.initializer_range
+        self.gate_proj = Linear(D, F, rng=rng, dtype=dtype, std=std)
+        self.up_proj = Linear(D, F, rng=rng, dtype=dtype, std=std)
+        self.down_proj = Linear(F, D, rng=rng, dtype=dtype, std=std)
+
+    def __call__(self, x: np.ndarray, rng=None):
+        g, gate_backward = self.gate_proj(x, rng)  # (B, T, D) -> (B, T, F)
+        u, up_backward = self.up_proj(x, rng)
+        a, silu_backward = ops.silu(g)
+        y, down_backward = self.down_proj(a * u, rng)  # (B, T, F) -> (B, T, D)
+
+        def backward(dy):
+            dh = down_backward(dy)
+            # h = a * u         =>  da = dh * u,   du = dh * a
+            dg = silu_backward(dh * u)
+            dx = gate_backward(dg) + up_backward(dh * a)
+            return dx
+
+        return y, backward
+
+
+class Block(Module):
+    """h = x + attention(norm(x));  y = h + mlp(norm(h)).    x, y: (B, T, D)"""
+
+    def __init__(self, config: LlamaConfig, *, rng, dtype=np.float32):
+        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps, dtype=dtype)
+        self.self_attn = Attention(config, rng=rng, dtype=dtype)
+        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps, dtype=dtype)
+        self.mlp = MLP(config, rng=rng, dtype=dtype)
+
+    def __call__(self, x: np.ndarray, rng=None, cache=None):
+        n1, norm1_backward = self.input_layernorm(x)
+        a, attention_backward = self.self_attn(n1, rng, cache)
+        h = x + a
+        n2, norm2_backward = self.post_attention_layernorm(h)
+        m, mlp_backward = self.mlp(n2, rng)
+        y = h + m
+
+        def backward(dy):
+            # y = h + mlp(norm(h))         =>  dh = dy + what comes back through the MLP
+            dh = dy + norm2_backward(mlp_backward(dy))
+            # h = x + attention(norm(x))   =>  dx = dh + what comes back through attention
+            dx = dh + norm1_backward(attention_backward(dh))
+            return dx
+
+        return y, backward
+
+
+class Llama(Module):
+    """Token ids to logits.    token_ids: (B, T)   logits: (B, T, V)
+
+    Parameters carry Hugging Face's paths without the leading "model."; a tied head has no parameter of its own.
+    """
+
+    def __init__(self, config: LlamaConfig, *, rng, dtype=np.float32):
+        if not isinstance(config, LlamaConfig):
+            raise TypeError(f"config must be a LlamaConfig, got {checks.shown(config)}")
+        checks.generator("rng", rng)
+        dtype = check_dtype(dtype)
+        D, V, std = config.hidden_size, config.vocab_size, config.initializer_range
+        self.config = config
+        self.embed_tokens = Embedding(V, D, rng=rng, dtype=dtype, std=std)
+        self.layers = [Block(config, rng=rng, dtype=dtype) for _ in range(config.num_hidden_layers)]
+        self.norm = RMSNorm(D, config.rms_norm_eps, dtype=dtype)
+        if not config.tie_word_embeddings:
+            self.lm_head = Linear(D, V, rng=rng, dtype=dtype, std=std)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.embed_tokens.weight.value.dtype
+
+    def head(self) -> Linear:
+        """The output layer: `lm_head`, or the embedding matrix at work a second time where they are tied."""
+        if not self.config.tie_word_embeddings:
+            return self.lm_head
+        tied = Linear.__new__(Linear)
+        tied.weight = self.embed_tokens.weight  # the very same Parameter: both uses add to its gradient
+        return tied
+
+    def __call__(self, token_ids: np.ndarray, rng=None, cache=None, inference: bool = False):
+        """logits (B, T, V) and backward(dlogits) -> None.
+
+        `rng`: dropout acts exactly when it is given. `cache`: one KVCache a layer (see `generate`).
+        `inference=True` drops each layer's closure as the forward goes, so that no activations pile up.
+        Raises TypeError or ValueError for token ids that are no integers, out of range, empty or too long.
+        """
+        self._check_tokens(token_ids, 0 if cache is None else cache[0].length)
+        backwards = []
+        x, embed_backward = self.embed_tokens(token_ids)  # (B, T) -> (B, T, D)
+        for i, layer in enumerate(self.layers):
+            x, layer_backward = layer(x, rng, None if cache is None else cache[i])
+            if not inference:
+                backwards.append(layer_backward)
+            del layer_backward
+        x, norm_backward = self.norm(x)
+        logits, head_backward = self.head()(x)  # (B, T, D) -> (B, T, V)
+        if inference:
+            return logits, _no_backward
+
+        def backward(dlogits):
+            dx = norm_backward(head_backward(dlogits))
+            for layer_backward in reversed(backwards):
+                dx = layer_backward(dx)
+            embed_backward(dx)
+
+        return logits, backward
+
+    def loss(self, token_ids: np.ndarray, labels: np.ndarray, rng=None, inference: bool = False):
+        """Mean cross-entropy in nats over the labels that count, and backward(dloss=1.0) -> None.
+
+        token_ids, labels: (B, T); labels are already shifted by the caller, -100 = ignored.
+        """
+        check_labels(labels, token_ids, self.config.vocab_size)
+        logits, model_backward = self(token_ids, rng=rng, inference=inference)
+        loss, loss_backward = ops.cross_entropy(logits, labels)
+
+        def backward(dloss=1.0):
+            model_backward(loss_backward(dloss))
+
+        return loss, backward
+
+    def _check_tokens(self, token_ids, past):
+        check_token_ids("token_ids", token_ids, self.config.vocab_size)
+        if token_ids.ndim != 2:
+            raise ValueError(f"token_ids must have 2 axes (B, T), got {checks.shown(token_ids)}; try token_ids[None]")
+        limit = self.config.max_position_embeddings
+        if past + token_ids.shape[1] > limit:
+            raise ValueError(
+                f"token_ids must reach no further than max_position_embeddings = {limit} positions, "
+                f"got {past + token_ids.shape[1]}; shorten the text"
+            )
+
+
+def check_labels(labels: np.ndarray, token_ids: np.ndarray, vocab_size: int) -> None:
+    """labels must be integers of token_ids' shape, each -100 or in 0 .. vocab_size - 1, and one at least must count."""
+    if not isinstance(labels, np.ndarray) or not np.issubdtype(labels.dtype, np.integer):
+        raise TypeError(f"labels must be a numpy array of integers, got {checks.shown(labels)}")
+    if labels.shape != np.shape(token_ids):
+        raise ValueError(f"labels must have the shape of token_ids {np.shape(token_ids)}, got {checks.shown(labels)}")
+    counted = labels[labels != -100]
+    if counted.size == 0:
+        raise ValueError("labels must hold at least one label that counts, got only -100 (ignored)")
+    if counted.min() < 0 or counted.max() >= vocab_size:
+        raise ValueError(
+            f"labels must be -100 or lie in 0 .. {vocab_size - 1}, got values from {counted.min()} to {counted.max()}"
+        )
+
+
+def _no_backward(*_):
+    raise ValueError("this forward ran with inference=True and kept nothing; call it without to get a backward")
