@@ -1,0 +1,36 @@
+"""Bytes as tokens: 256 of them, nothing to learn, nothing to download.
+
+UTF-8 never uses the byte values 0xF8 to 0xFF (RFC 3629), so four of them serve as special tokens.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from minilora import checks
+
+
+class ByteTokenizer:
+    """Text to UTF-8 bytes and back. Special tokens: sep (between input and target), bos, pad, eos."""
+
+    vocab_size = 256
+    sep_token_id = 0xFC
+    bos_token_id = 0xFD
+    pad_token_id = 0xFE
+    eos_token_id = 0xFF
+    special_token_ids = (0xFC, 0xFD, 0xFE, 0xFF)
+
+    def encode(self, text: str) -> np.ndarray:
+        """The UTF-8 bytes of `text`, without special tokens.    (length,) int64"""
+        if not isinstance(text, str):
+            raise TypeError(f"text must be a str, got {checks.shown(text)}")
+        return np.frombuffer(text.encode("utf-8"), np.uint8).astype(np.int64)
+
+    def decode(self, token_ids: Iterable[int]) -> str:
+        """The text of `token_ids` (one axis); special tokens are left out, broken UTF-8 becomes U+FFFD."""
+        ids = np.asarray(token_ids)
+        if ids.ndim != 1 or (ids.size and not np.issubdtype(ids.dtype, np.integer)):
+            raise TypeError(f"token_ids must be one row of integers, got {checks.shown(token_ids)}")
+        if ids.size and (ids.min() < 0 or ids.max() > 255):
+            raise ValueError(f"token_ids must lie in 0 .. 255, got values from {ids.min()} to {ids.max()}")
+        return bytes(int(i) for i in ids if i not in self.special_token_ids).decode("utf-8", errors="replace")

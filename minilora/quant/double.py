@@ -1,0 +1,117 @@
+"""Double quantization: the scales of the blocks are themselves stored in eight bits.
+
+Dettmers et al. 2023 (arXiv 2305.14314), section 3. The paper says FP8; the code that everyone runs (bitsandbytes)
+subtracts the mean and uses the dynamic map below. Both, and linear int8, can be chosen here.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from minilora import checks
+
+SCALE_BLOCK_SIZE = 256
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedScales:
+    """Eight bits a scale. `codes`: (blocks,) uint8. `absmax`: (ceil(blocks / 256),) float32. `offset`: float32."""
+
+    codes: np.ndarray
+    absmax: np.ndarray
+    offset: np.float32
+    scale_code: str
+
+    def dequantize(self) -> np.ndarray:
+        """map[code] * absmax + offset.    (blocks,) float32"""
+        decoded = scale_map(self.scale_code)[self.codes]
+        decoded *= np.repeat(self.absmax, SCALE_BLOCK_SIZE)[: self.codes.size]
+        decoded += self.offset
+        return decoded
+
+    @property
+    def nbytes(self) -> int:
+        return self.codes.nbytes + self.absmax.nbytes + self.offset.nbytes
+
+
+def quantize_scales(
+    scales: np.ndarray, *, scale_code: str = "dynamic", offset: float | None = None, lookup: str = "nearest"
+) -> QuantizedScales:
+    """Subtract the mean, then absmax-quantize in blocks of 256 to eight bits.    scales: (blocks,) float32
+
+    `scale_code`: "dynamic" (bitsandbytes), "int8" (linear) or "e4m3". `offset`: the float32 mean unless given (torch's
+    mean depends on its thread count in the last bit). `lookup`: "nearest", or "table": bitsandbytes' CPU shortcut
+    through 65,536 bins, which misses the nearest code now and then.
+    """
+    checks.one_of("scale_code", scale_code, SCALE_MAPS)
+    checks.one_of("lookup", lookup, ("nearest", "table"))
+    offset = np.float32(scales.mean() if offset is None else offset)
+    centered = scales - offset
+    blocks = -(-centered.size // SCALE_BLOCK_SIZE)
+    padded = np.zeros(blocks * SCALE_BLOCK_SIZE, np.float32)
+    padded[: centered.size] = centered
+    absmax = np.abs(padded.reshape(blocks, -1)).max(axis=1)
+    reciprocal = np.float32(1.0) / np.where(absmax > 0, absmax, np.float32(1.0))
+    normalized = (padded.reshape(blocks, -1) * reciprocal[:, None]).reshape(-1)[: centered.size]
+    levels = scale_map(scale_code)
+    middles = (levels[:-1] + levels[1:]) * np.float32(0.5)
+    if lookup == "nearest":
+        codes = np.searchsorted(middles, normalized, side="left")
+    else:
+        bins = np.searchsorted(middles, (-1.0 + 2.0 * np.arange(65536) / 65535).astype(np.float32), side="left")
+        place = ((normalized + np.float32(1.0)) * np.float32(0.5)) * np.float32(65535.0) + np.float32(0.5)
+        codes = bins[np.clip(place.astype(np.int64), 0, 65535)]
+    return QuantizedScales(codes.astype(np.uint8), absmax, offset, scale_code)
+
+
+def dynamic_map() -> np.ndarray:
+    """bitsandbytes' 8-bit dynamic map (Dettmers 2016, arXiv 1511.04561): decades, each split finer than the one below.
+
+    For i = 0 .. 6, the midpoints of linspace(0.1, 1, 2^i + 1) times 10^(i - 6), with both signs: 254 values; then 0 and
+    +1. There is no -1.    (256,) float32, sorted
+    """
+    positive = []
+    for i in range(7):
+        edges = _linspace64(0.1, 1.0, 2**i + 1)
+        positive.append((edges[:-1] + edges[1:]) / 2 * 10.0 ** (i - 6))
+    positive = np.concatenate(positive)
+    return np.sort(np.concatenate([-positive, [0.0], positive, [1.0]])).astype(np.float32)
+
+
+def linear_int8_map() -> np.ndarray:
+    """-127 .. 127 over 127, evenly spaced: the plain symmetric int8.    (255,) float32"""
+    return (np.arange(-127, 128) / 127).astype(np.float32)
+
+
+def e4m3_map() -> np.ndarray:
+    """FP8 E4M3 over its largest value 448: sign, four exponent bits (bias 7), three mantissa bits.    (253,) float32
+
+    Subnormal: m/8 * 2^-6; normal: 2^(e-7) (1 + m/8); e = 15, m = 7 is NaN, and zero is there twice.
+    (Micikevicius et al. 2022, arXiv 2209.05433, table 1)
+    """
+    magnitudes = [
+        m / 8 * 2.0**-6 if e == 0 else 2.0 ** (e - 7) * (1 + m / 8)
+        for e in range(16)
+        for m in range(8)
+        if not (e == 15 and m == 7)
+    ]
+    return (np.unique([*magnitudes, *(-x for x in magnitudes)]) / 448).astype(np.float32)
+
+
+SCALE_MAPS = {"dynamic": dynamic_map, "int8": linear_int8_map, "e4m3": e4m3_map}
+
+
+@lru_cache(maxsize=8)
+def scale_map(scale_code: str) -> np.ndarray:
+    """The sorted float32 values that the eight bits of a scale stand for, read-only."""
+    levels = SCALE_MAPS[scale_code]()
+    levels.setflags(write=False)
+    return levels
+
+
+def _linspace64(start, end, n):
+    """Even steps in float64, counted from both ends and rounded to float32, as torch makes them."""
+    step = (end - start) / (n - 1)
+    i = np.arange(n)
+    return np.where(i < n // 2, start + step * i, end - step * (n - 1 - i))
