@@ -3,10 +3,43 @@
 The public names, on one screen. Importing this loads numpy only.
 """
 
+from minilora.adapters import (
+    LoraConfig,
+    apply_lora,
+    disable_adapters,
+    load_adapter,
+    merge_lora,
+    quantize_linears,
+    save_adapter,
+    set_adapter,
+    unmerge_lora,
+)
 from minilora.analysis.gradcheck import gradcheck
 from minilora.assets import load_base
 from minilora.nn import Llama, LlamaConfig, generate
+from minilora.quant import QuantizedTensor, codebook, quantize
 from minilora.training import AdamW, Trainer, TrainingConfig
 
 __version__ = "0.1.0"
-__all__ = ["AdamW", "Llama", "LlamaConfig", "Trainer", "TrainingConfig", "generate", "gradcheck", "load_base"]
+__all__ = [
+    "AdamW",
+    "Llama",
+    "LlamaConfig",
+    "LoraConfig",
+    "QuantizedTensor",
+    "Trainer",
+    "TrainingConfig",
+    "apply_lora",
+    "codebook",
+    "disable_adapters",
+    "generate",
+    "gradcheck",
+    "load_adapter",
+    "load_base",
+    "merge_lora",
+    "quantize",
+    "quantize_linears",
+    "save_adapter",
+    "set_adapter",
+    "unmerge_lora",
+]

@@ -7,11 +7,24 @@ from minilora.nn import ops
 from minilora.nn.module import Module, Parameter
 
 
-class Linear(Module):
+class LinearFace(Module):
+    """What every linear layer shows, dense, in four bits or with LoRA, so that each can stand in another's place.
+
+    `in_features`, `out_features`, `y, backward = layer(x)` on (..., in) -> (..., out), and `dense_weight()` (out, in).
+    """
+
+    in_features: int
+    out_features: int
+
+    def dense_weight(self) -> np.ndarray:
+        """The weight that the layer acts with, as a dense (out, in) array."""
+        raise NotImplementedError
+
+
+class Linear(LinearFace):
     """y = x Wᵀ without a bias, as everywhere in Llama.    x: (..., in)   weight: (out, in)   y: (..., out)
 
-    A frozen Linear computes no dW and keeps no input. The face that every linear layer shows (dense, 4-bit, LoRA):
-    `in_features`, `out_features`, `__call__`, `dense_weight()`.
+    A frozen Linear computes no dW and keeps no input.
     """
 
     def __init__(self, in_features: int, out_features: int, *, rng, dtype=np.float32, std: float = 0.02):

@@ -84,7 +84,7 @@ def normal_float(bits: int) -> np.ndarray:
 
     checks.integer("bits", bits, low=2, high=8)
     n, half = 2**bits, 2 ** (bits - 1)
-    offset = 0.5 * ((1 - 1 / (2 * n)) + (1 - 1 / (2 * (n - 1))))
+    offset = round(0.5 * ((1 - 1 / (2 * n)) + (1 - 1 / (2 * (n - 1)))), 7)  # the published table has seven places
     positive = norm.ppf(_linspace32(offset, 0.5, half + 1)[:-1])
     negative = -norm.ppf(_linspace32(offset, 0.5, half)[:-1])
     values = np.sort(np.concatenate([positive, negative, [0.0]])).astype(np.float32)

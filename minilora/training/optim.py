@@ -91,7 +91,9 @@ class AdamW:
         """Take over what `state` gave. ValueError if names or shapes are not those of this optimizer."""
         mine = self.state()
         if set(arrays) != set(mine) or any(np.shape(arrays[name]) != np.shape(mine[name]) for name in mine):
-            raise ValueError("arrays must be the state of an optimizer over the same parameters; names or shapes differ")
+            raise ValueError(
+                "arrays must be the state of an optimizer over the same parameters; names or shapes differ"
+            )
         self.steps = int(arrays["steps"])
         for name, m, v in self._named():
             m[...], v[...] = arrays[f"{name}.m"], arrays[f"{name}.v"]

@@ -102,7 +102,9 @@ class Trainer:
             for step in range(start, config.max_steps):
                 self._step(step)
                 done = step + 1
-                if self.evaluate and (done == config.max_steps or (config.eval_steps and done % config.eval_steps == 0)):
+                if self.evaluate and (
+                    done == config.max_steps or (config.eval_steps and done % config.eval_steps == 0)
+                ):
                     self.history["eval"].append({"step": done, **self.evaluate()})
                 if config.save_steps and (done % config.save_steps == 0 or done == config.max_steps):
                     save_checkpoint(self.checkpoint_path, self.parameters, self.optimizer, self._note(done))

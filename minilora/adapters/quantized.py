@@ -1,0 +1,72 @@
+"""A frozen linear layer stored in four bits: the Q in QLoRA (Dettmers et al. 2023, arXiv 2305.14314, eq. 5)."""
+
+import numpy as np
+
+from minilora import checks
+from minilora.adapters.targets import match_targets
+from minilora.nn import ops
+from minilora.nn.layers import Linear, LinearFace, check_input
+from minilora.nn.llama import Llama
+from minilora.quant import QuantizedTensor, quantize
+
+
+class QuantizedLinear(LinearFace):
+    """y = x dequantize(q)ᵀ. The weight is decoded for each forward and again for each backward, and never kept.
+
+    x: (..., in)   q: (out, in)   y: (..., out). No parameters: what is in four bits is not trained.
+    """
+
+    def __init__(self, q: QuantizedTensor):
+        if not isinstance(q, QuantizedTensor) or len(q.shape) != 2:
+            raise TypeError(f"q must be a QuantizedTensor of a matrix (out, in), got {checks.shown(q)}")
+        self.q = q
+
+    @property
+    def in_features(self) -> int:
+        return self.q.shape[1]
+
+    @property
+    def out_features(self) -> int:
+        return self.q.shape[0]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes stored: codes and scales."""
+        return self.q.nbytes
+
+    def dense_weight(self) -> np.ndarray:
+        """The decoded weight, a new array.    (out, in)"""
+        return self.q.dequantize()
+
+    def __call__(self, x: np.ndarray, rng=None):
+        check_input("x", x, self.in_features, self.q.dtype)
+        y, _ = ops.linear_frozen(x, self.dense_weight())
+
+        def backward(dy):
+            # y = x Wᵀ          =>  dx = dy W, W decoded anew
+            return (dy.reshape(-1, self.out_features) @ self.dense_weight()).reshape(*dy.shape[:-1], -1)
+
+        return y, backward
+
+
+def quantize_linears(
+    model: Llama,
+    code: str = "nf4",
+    *,
+    block_size: int = 64,
+    double_quant: bool = False,
+    target_modules: str | tuple[str, ...] = "all-linear",
+) -> list[str]:
+    """Replace dense linear layers by QuantizedLinear, in place; returns their paths.
+
+    "all-linear" leaves head, embeddings and norms as they are. Then `apply_lora` makes the model QLoRA. Raises
+    ValueError for unknown targets or codes, and where LoRA is on already (quantize first).
+    """
+    layers = match_targets(model, target_modules)
+    for path, layer in layers.items():
+        if type(layer) is not Linear:
+            raise ValueError(f"{path} must be a dense Linear, got {type(layer).__name__}; quantize before apply_lora")
+    for path, layer in layers.items():
+        q = quantize(layer.weight.value, code, block_size=block_size, double_quant=double_quant)
+        model.set_submodule(path, QuantizedLinear(q))
+    return list(layers)

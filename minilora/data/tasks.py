@@ -1,0 +1,45 @@
+"""Seeded tasks to adapt the base to: `dates` is easy for it, `sums` has more to learn."""
+
+import datetime
+from collections.abc import Callable
+
+import numpy as np
+
+from minilora import checks
+from minilora.data.records import Record
+
+_FORMS = ("{d.day} {d:%B} {d.year}", "{d:%B} {d.day}, {d.year}", "{d:%b} {d.day} {d.year}", "{d.day}-{d:%b}-{d.year}")
+
+
+def dates(rng: np.random.Generator) -> Record:
+    """A date from 1900 to 2099 in one of four English forms -> ISO 8601: "March 7, 1984" -> "1984-03-07"."""
+    first, last = datetime.date(1900, 1, 1).toordinal(), datetime.date(2099, 12, 31).toordinal()
+    date = datetime.date.fromordinal(int(rng.integers(first, last + 1)))
+    return Record(_FORMS[rng.integers(len(_FORMS))].format(d=date), date.isoformat())
+
+
+def sums(rng: np.random.Generator) -> Record:
+    """Two numbers below 1000, added or subtracted: "417+86" -> "503", "86-417" -> "-331"."""
+    a, b = (int(n) for n in rng.integers(0, 1000, 2))
+    return Record(f"{a}+{b}", str(a + b)) if rng.integers(2) else Record(f"{a}-{b}", str(a - b))
+
+
+TASKS: dict[str, Callable[[np.random.Generator], Record]] = {"dates": dates, "sums": sums}
+
+
+def split(task: str, n_train: int, n_eval: int, *, seed: int) -> tuple[list[Record], list[Record]]:
+    """(training records, held-out records) of a task, all inputs different, so that none is in both.
+
+    ValueError for an unknown task, or if it does not have so many different inputs.
+    """
+    make = TASKS[checks.one_of("task", task, TASKS)]
+    rng = np.random.default_rng(checks.integer("seed", seed, low=0))
+    total = checks.integer("n_train", n_train, low=1) + checks.integer("n_eval", n_eval, low=1)
+    found: dict[str, Record] = {}
+    for _ in range(20 * total):
+        record = make(rng)
+        found.setdefault(record.input, record)
+        if len(found) == total:
+            records = list(found.values())
+            return records[:n_train], records[n_train:]
+    raise ValueError(f"task {task!r} must give {total} different inputs, got {len(found)} in {20 * total} draws")
