@@ -1,0 +1,69 @@
+# Each target sets up what it needs in an environment of its own. PYTHON=python3.12 make test chooses another Python.
+PYTHON ?= python3
+VENV := .venv
+PARITY := .venv-parity
+BIN := $(VENV)/bin
+
+.PHONY: help figures redraw check test lint parity base clean
+
+help:
+	@echo "make figures   compute and draw every figure (under ten minutes on two cores)"
+	@echo "make redraw    draw the figures again from the committed numbers"
+	@echo "make check     compute the figures again and compare with the committed numbers"
+	@echo "make test      run the tests"
+	@echo "make lint      style"
+	@echo "make parity    compare with torch, transformers, PEFT and bitsandbytes"
+	@echo "make base      train the base model anew"
+	@echo "make clean     remove the environments and caches"
+
+figures: $(VENV)/ready
+	$(BIN)/python -m minilora figures
+
+redraw: $(VENV)/ready
+	$(BIN)/python -m minilora figures --redraw
+
+check: $(VENV)/ready
+	$(BIN)/python -m minilora figures --check
+
+test: $(VENV)/ready-test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/ready-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+parity: $(PARITY)/ready
+	$(PARITY)/bin/python -m pytest -o addopts="--import-mode=importlib -q" tests/parity
+
+base: $(VENV)/ready
+	$(BIN)/python -m minilora base
+
+clean:
+	rm -rf $(VENV) $(PARITY) figures/.runs .pytest_cache .hypothesis .ruff_cache
+
+define make_venv
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "minilora needs Python 3.11 or newer; try: make $@ PYTHON=python3.12"; exit 1; }
+	@test -x $(1)/bin/python || $(PYTHON) -m venv $(1) || \
+	  { rm -rf $(1); echo "this Python cannot make environments; on Debian or Ubuntu: apt install python3-venv"; exit 1; }
+endef
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(call make_venv,$(VENV))
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/ready-test: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test]"
+	@touch $@
+
+$(VENV)/ready-dev: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	@touch $@
+
+# torch first and alone: what follows then finds it and asks for no other build.
+$(PARITY)/ready: pyproject.toml constraints.txt
+	$(call make_venv,$(PARITY))
+	$(PARITY)/bin/python -m pip install --quiet torch==2.13.0
+	$(PARITY)/bin/python -m pip install --quiet -c constraints.txt -e ".[test,parity]"
+	@touch $@

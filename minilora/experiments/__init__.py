@@ -1,0 +1,1 @@
+"""One file a question: a frozen Config, run(config) -> numbers. No drawing."""
