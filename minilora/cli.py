@@ -41,7 +41,7 @@ def _figures(args) -> int:
 
     figures = gallery.select(args.names, fast_only=args.fast)
     if args.list:
-        for figure in figures:
+        for figure in gallery.FIGURES:
             print(f"{figure.name:20} {'fast' if figure.fast else 'slow'}   {figure.question}")
         return 0
     if args.check:

@@ -23,6 +23,7 @@ class Figure:
     name: str
     question: str
     fast: bool
+    default: bool = True  # part of `make figures`
 
     @property
     def experiment(self):
@@ -39,16 +40,17 @@ FIGURES = (
     Figure("scale_memory", "What do the scales cost, before and after double quantization?", fast=True),
     Figure("rank_known", "Does LoRA find a change of known rank, and how good can it be?", fast=True),
     Figure("rank_fit", "How much rank do an easy and a hard task need?", fast=False),
+    Figure("lr_sweep", "Which learning rate suits each method? (chosen for rank_fit)", fast=False, default=False),
 )
 
 
 def select(names: list[str], *, fast_only: bool = False) -> list[Figure]:
-    """The figures of these names (all if none is given). ValueError that lists the names for an unknown one."""
+    """The figures of these names (if none is given, those of `make figures`). ValueError that lists the names for an unknown one."""
     known = {figure.name: figure for figure in FIGURES}
     for name in names:
         if name not in known:
             raise ValueError(f"figure must be one of {', '.join(known)}; got {name!r}")
-    chosen = [known[name] for name in names] or list(FIGURES)
+    chosen = [known[name] for name in names] or [figure for figure in FIGURES if figure.default]
     return [figure for figure in chosen if figure.fast or not fast_only]
 
 
@@ -179,7 +181,9 @@ def write_pages(out: Path) -> None:
     for figure in done:
         caption = load(figure, out)["caption"]
         links = f"[numbers]({figure.name}.json), [SVG]({figure.name}.svg)"
-        parts.append(f"## {figure.name}\n\n{figure.question}\n\n![{figure.name}]({figure.name}.png)\n\n{caption} ({links})\n")
+        parts.append(
+            f"## {figure.name}\n\n{figure.question}\n\n![{figure.name}]({figure.name}.png)\n\n{caption} ({links})\n"
+        )
     page = "\n".join(parts)
     storage.write_atomically(out / "README.md", lambda file: file.write(page.encode()))
     readme = out.resolve().parent / "README.md"

@@ -10,6 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from minilora import checks
+from minilora.quant.codebooks import linspace32
 
 SCALE_BLOCK_SIZE = 256
 
@@ -73,7 +74,7 @@ def dynamic_map() -> np.ndarray:
     """
     positive = []
     for i in range(7):
-        edges = _linspace64(0.1, 1.0, 2**i + 1).astype(np.float32)
+        edges = linspace32(0.1, 1.0, 2**i + 1)
         positive.append((edges[:-1] + edges[1:]) / 2 * np.float32(10.0 ** (i - 6)))
     positive = np.concatenate(positive)
     return np.sort(np.concatenate([-positive, [0.0], positive, [1.0]])).astype(np.float32)
@@ -108,10 +109,3 @@ def scale_map(scale_code: str) -> np.ndarray:
     levels = SCALE_MAPS[scale_code]()
     levels.setflags(write=False)
     return levels
-
-
-def _linspace64(start, end, n):
-    """Even steps in float64, counted from both ends as torch does."""
-    step = (end - start) / (n - 1)
-    i = np.arange(n)
-    return np.where(i < n // 2, start + step * i, end - step * (n - 1 - i))

@@ -30,7 +30,7 @@ class QuantizedTensor:
 
     @property
     def scales(self) -> np.ndarray:
-        """The scale of each block, decoded where doubly quantized: absmax; (max - min) if affine.    (blocks,) float32"""
+        """A scale a block, decoded where doubly quantized: absmax, or max - min if affine.    (blocks,) float32"""
         return self.absmax.dequantize() if self.double_quant else self.absmax
 
     @property

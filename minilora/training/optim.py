@@ -20,8 +20,8 @@ class AdamW:
         p = p - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
 
     `params`: Parameters, or dicts {"params": [...], "lr": ..., "weight_decay": ...} for groups with settings of their
-    own (what a group leaves out is the optimizer's). A parameter without a gradient is left alone. Memory: two arrays of
-    each parameter's size. Raises ValueError or TypeError for settings out of range, no parameters, or one listed twice.
+    own (what a group leaves out is the optimizer's). A parameter without a gradient is left alone. Memory: two arrays
+    of each parameter's size. Raises ValueError or TypeError for settings out of range, no parameters, or one listed twice.
     """
 
     def __init__(

@@ -1,0 +1,66 @@
+"""Where do four bits put their sixteen values, and where are the weights? Grids over two densities of scaled weights."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from minilora.adapters import linear_paths
+from minilora.assets import load_base
+from minilora.quant import codebook, quantize
+
+TOLERANCE = {"rtol": 1e-3, "atol": 1e-4}
+
+
+@dataclass(frozen=True)
+class Config:
+    codes: tuple[str, ...] = ("int4", "fp4", "nf4")
+    block_size: int = 64
+    values: int = 2**20
+    bins: int = 80
+    seed: int = 0
+
+
+def run(config: Config = Config(), *, executor=None) -> dict:  # noqa: B008 - frozen, so shared safely
+    """Levels of each code; density of N(0, 1) and of the base's weights, each over its block's absmax; use of NF4's bins."""
+    normal = np.random.default_rng(config.seed).standard_normal(config.values, dtype=np.float32)
+    weights = base_weights()
+    edges = np.linspace(-1, 1, config.bins + 1)
+    sources = {"normal": [normal], "base": list(weights.values())}
+    result = {
+        "block_size": config.block_size,
+        "levels": {code: codebook(code).tolist() for code in config.codes},
+        "edges": edges.tolist(),
+        "density": {},
+        "nf4_use": {},
+        "int4_use": {},
+    }
+    for name, arrays in sources.items():
+        scaled = np.concatenate([scale_blocks(a, config.block_size) for a in arrays])
+        result["density"][name] = np.histogram(scaled, bins=edges, density=True)[0].tolist()
+        for code in ("nf4", "int4"):
+            codes = np.concatenate([quantize(a, code, block_size=config.block_size).codes() for a in arrays])
+            use = np.bincount(codes, minlength=len(codebook(code))) / codes.size
+            result[f"{code}_use"][name] = use.tolist()
+    result["nf4_unevenness"] = {n: max(use) / min(use) for n, use in result["nf4_use"].items()}
+    result["inner_half"] = {code: share_inside(levels, 0.5) for code, levels in result["levels"].items()}
+    result["weights_inside"] = {
+        name: float(np.mean(np.abs(np.concatenate([scale_blocks(a, config.block_size) for a in arrays])) < 0.5))
+        for name, arrays in sources.items()
+    }
+    return result
+
+
+def base_weights() -> dict[str, np.ndarray]:
+    """Every linear weight of the shipped base by its path, float32."""
+    return {path: layer.dense_weight() for path, layer in linear_paths(load_base()).items()}
+
+
+def scale_blocks(w: np.ndarray, block_size: int) -> np.ndarray:
+    """Each full block of `w`, flattened, over its largest absolute value.    (n,) in [-1, 1]"""
+    rows = w.reshape(-1)[: w.size // block_size * block_size].reshape(-1, block_size)
+    return (rows / np.abs(rows).max(axis=1, keepdims=True)).reshape(-1)
+
+
+def share_inside(levels: list[float], limit: float) -> float:
+    """The share of levels with absolute value below `limit`."""
+    return float(np.mean(np.abs(levels) < limit))
