@@ -1,11 +1,13 @@
 """The figures: from an experiment's numbers to a JSON file, from that file to SVG and PNG, and a check of both."""
 
 import importlib
+import inspect
 import json
 import math
 import os
 import platform
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -58,7 +60,10 @@ def compute(figure: Figure, out: Path, *, executor=None) -> Path:
     """Run the experiment and write NAME.json: numbers, config, tolerance, caption and where they came from."""
     experiment = figure.experiment
     config = experiment.Config()
-    numbers = rounded(experiment.run(config, executor=executor))
+    # Finished runs are kept until all are done, so that a killed command goes on where it was.
+    cache = Path(out) / ".runs"
+    keep = {"cache": cache} if "cache" in inspect.signature(experiment.run).parameters else {}
+    numbers = rounded(experiment.run(config, executor=executor, **keep))
     content = {
         "figure": figure.name,
         "caption": figure.plot.caption(numbers),
@@ -70,6 +75,7 @@ def compute(figure: Figure, out: Path, *, executor=None) -> Path:
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     path = Path(out) / f"{figure.name}.json"
     storage.write_atomically(path, lambda file: file.write(text.encode()))
+    shutil.rmtree(cache, ignore_errors=True)
     return path
 
 
