@@ -1,0 +1,57 @@
+"""Shared: small models, random generators, and the worst gradient check of the session in the closing summary."""
+
+import numpy as np
+import pytest
+
+from minilora import Llama, LlamaConfig, gradcheck
+
+WORST = []
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def check(rng):
+    """gradcheck at 1e-6, remembering the worst relative error of the session."""
+
+    def run(function, *inputs, **kwargs):
+        report = gradcheck(function, *inputs, rng=rng, **kwargs)
+        WORST.append(report.worst)
+        return report
+
+    return run
+
+
+SHAPES = {
+    "grouped heads": {},
+    "one key/value head": {"num_key_value_heads": 1},
+    "all heads, untied": {"num_key_value_heads": 4, "tie_word_embeddings": False},
+    "wide heads": {"head_dim": 10, "num_hidden_layers": 1},
+}
+
+
+@pytest.fixture(params=SHAPES.values(), ids=SHAPES.keys())
+def config(request):
+    return small_config(**request.param)
+
+
+def small_config(**changes):
+    sizes = {"vocab_size": 37, "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 32}
+    return LlamaConfig(**(sizes | heads | {"initializer_range": 0.3} | changes))
+
+
+@pytest.fixture
+def make_model(rng):
+    def make(dtype=np.float64, **changes):
+        return Llama(small_config(**changes), rng=rng, dtype=dtype)
+
+    return make
+
+
+def pytest_terminal_summary(terminalreporter):
+    if WORST:
+        terminalreporter.write_line(f"gradcheck: {len(WORST)} reports, worst relative error {max(WORST):.2e}")

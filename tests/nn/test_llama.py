@@ -1,0 +1,100 @@
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+from minilora import Llama
+from minilora.nn import MLP, Attention, Block, Embedding, Linear, RMSNorm
+
+
+@pytest.mark.parametrize("layer", [Attention, MLP, Block])
+def test_layers(check, rng, config, layer):
+    check(layer(config, rng=rng, dtype=np.float64), rng.standard_normal((2, 5, 24)))
+
+
+@pytest.mark.parametrize("length", [1, 7])
+def test_model(check, rng, config, length):
+    model = Llama(config, rng=rng, dtype=np.float64)
+    ids = rng.integers(0, 37, (2, length))
+    check(model, ids)
+    labels = rng.integers(0, 37, (2, length))
+    labels[0, 0] = -100
+    check(lambda i: model.loss(i, labels), ids, module=model)
+
+
+def test_small_layers(check, rng):
+    check(RMSNorm(6, dtype=np.float64), rng.standard_normal((2, 6)))
+    check(Linear(6, 3, rng=rng, dtype=np.float64), rng.standard_normal((2, 6)))
+    check(Embedding(9, 4, rng=rng, dtype=np.float64), np.array([[1, 1, 8]]))
+
+
+def test_frozen_linear_keeps_no_input_and_no_gradient(rng):
+    layer = Linear(6, 3, rng=rng, dtype=np.float64)
+    for trainable in (True, False):
+        layer.weight.trainable = trainable
+        x = rng.standard_normal((2, 6))
+        kept = weakref.ref(x)
+        _, backward = layer(x)
+        del x
+        gc.collect()
+        assert (kept() is not None) == trainable
+        layer.weight.zero_grad()
+        backward(np.ones((2, 3)))
+        assert (layer.weight.grad is not None) == trainable
+
+
+def test_paths_are_hugging_faces(make_model):
+    names = list(dict(make_model().named_parameters()))
+    assert names[0] == "embed_tokens.weight"
+    assert "layers.1.self_attn.q_proj.weight" in names
+    assert "layers.0.post_attention_layernorm.weight" in names
+    assert "lm_head.weight" not in names
+    assert "lm_head.weight" in dict(make_model(tie_word_embeddings=False).named_parameters())
+
+
+def test_same_seed_same_bits_in_both_dtypes(make_model, rng):
+    config = make_model().config
+    one = Llama(config, rng=np.random.default_rng(3))
+    two = Llama(config, rng=np.random.default_rng(3), dtype=np.float64)
+    for a, b in zip(one.parameters(), two.parameters(), strict=True):
+        np.testing.assert_array_equal(a.value, b.value.astype(np.float32))
+
+
+def test_float32_throughout(make_model, rng):
+    model = make_model(np.float32)
+    ids = rng.integers(0, 37, (2, 5))
+    loss, backward = model.loss(ids, ids)
+    backward()
+    assert loss.dtype == np.float32
+    assert {p.grad.dtype for p in model.parameters()} == {np.dtype(np.float32)}
+
+
+def test_gradients_accumulate(make_model, rng):
+    model = make_model()
+    ids = rng.integers(0, 37, (2, 5))
+    _, backward = model.loss(ids, ids)
+    backward()
+    once = {n: p.grad.copy() for n, p in model.named_parameters()}
+    _, backward = model.loss(ids, ids)
+    backward()
+    for name, p in model.named_parameters():
+        np.testing.assert_array_equal(p.grad, 2 * once[name])
+
+
+def test_inference_is_the_same_and_keeps_nothing(make_model, rng):
+    model = make_model()
+    ids = rng.integers(0, 37, (2, 5))
+    logits, _ = model(ids)
+    again, backward = model(ids, inference=True)
+    np.testing.assert_array_equal(logits, again)
+    with pytest.raises(ValueError, match="inference=True"):
+        backward(logits)
+
+
+def test_replacing_a_child(make_model, rng):
+    model = make_model()
+    new = Linear(24, 24, rng=rng, dtype=np.float64)
+    model.set_submodule("layers.1.self_attn.q_proj", new)
+    assert model.get_submodule("layers.1.self_attn.q_proj") is new
+    assert model.layers[1].self_attn.q_proj is new
