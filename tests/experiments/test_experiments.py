@@ -1,0 +1,95 @@
+import concurrent.futures
+import json
+from pathlib import Path
+
+import pytest
+
+from minilora.experiments import codebooks, lr_sweep, quantization_error, rank_fit, rank_known, scale_memory
+from minilora.experiments.parallel import run_all
+
+FIGURES = Path(__file__).parents[2] / "figures"
+
+
+@pytest.fixture
+def here():
+    """An executor in this process: no new interpreters in tests."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+def square(x):
+    return x * x
+
+
+def test_run_all_keeps_order_in_processes_too():
+    assert run_all(square, range(7)) == [x * x for x in range(7)]
+
+
+def test_a_killed_run_all_computes_only_what_is_missing(tmp_path, here):
+    calls = []
+
+    def dies_at_3(x):
+        calls.append(x)
+        if x == 3 and len(calls) < 6:
+            raise KeyboardInterrupt
+        return x
+
+    with pytest.raises(KeyboardInterrupt):
+        run_all(dies_at_3, [0, 1, 2, 3], executor=here, cache=tmp_path)
+    done = len(calls)
+    calls += [None, None]
+    assert run_all(dies_at_3, [0, 1, 2, 3], executor=here, cache=tmp_path) == [0, 1, 2, 3]
+    assert calls[done + 2 :] == [3]
+
+
+def test_codebooks():
+    numbers = codebooks.run(codebooks.Config(values=2**14))
+    for source in ("normal", "base"):
+        assert sum(numbers["nf4_use"][source]) == pytest.approx(1)
+        assert sum(numbers["density"][source]) * 2 / 80 == pytest.approx(1)
+    assert 3 < numbers["nf4_unevenness"]["normal"] < 9  # not equal-probability bins (Yoshida 2023)
+    assert numbers["inner_half"]["nf4"] > numbers["inner_half"]["int4"]
+
+
+def test_quantization_error(here):
+    config = quantization_error.Config(values=2**15, block_sizes=(32, 64, 256), seeds=(0,))
+    numbers = quantization_error.run(config, executor=here)
+    normal = {code: entry["rms"]["mean"] for code, entry in numbers["error"]["normal"].items()}
+    assert normal["int4_affine"][0] < normal["nf4"][0]  # affine int4 wins at 32 ...
+    assert normal["nf4"][2] < normal["int4_affine"][2]  # ... and loses at 256
+    for entry in numbers["error"].values():
+        assert all(code["rms"]["mean"][0] < code["rms"]["mean"][2] for name, code in entry.items() if name != "int4_full")
+    assert numbers == quantization_error.run(config, executor=here)
+
+
+def test_scale_memory():
+    numbers = scale_memory.run(scale_memory.Config(shapes=((64, 64), (512, 512))))
+    assert numbers["headline"] == {"single": 0.5, "double": 0.126953125}
+    assert numbers["counted"]["64x64"]["double"] == 0.140625
+    assert all(entry["single"] == 0.5 for entry in numbers["counted"].values())
+    seven = numbers["gigabytes"]["7B"]
+    assert seven["single"] - seven["double"] == pytest.approx(seven["parameters"] * 0.373046875 / 8e9)
+    assert numbers["error"]["none"] < numbers["error"]["dynamic"] < 1.01 * numbers["error"]["none"]
+
+
+def test_rank_known_never_beats_the_bound_and_reaches_it(here):
+    config = rank_known.Config(in_features=16, out_features=12, true_rank=3, ranks=(1, 3, 5), steps=800, seeds=(0,))
+    numbers = rank_known.run(config, executor=here)
+    for kind in ("known", "decaying"):
+        for fit, bound in zip(numbers[kind]["fit"][0], numbers[kind]["bound"][0], strict=True):
+            assert bound - 1e-9 <= fit <= bound + 1e-3
+    assert numbers["known"]["fit"][0][0] > 0.6 and numbers["known"]["fit"][0][1] < 1e-3  # the knee
+
+
+def test_rank_fit_trains_what_it_says(here):
+    config = rank_fit.Config(ranks=(2,), seeds=(0,), steps=(3, 3))
+    numbers = rank_fit.run(config, executor=here)
+    assert numbers["tasks"]["sums"]["parameters"] == {"2": 23360, "full": 955776}
+    for found in numbers["tasks"].values():
+        assert found["loss"]["2"][0] < found["before"]
+
+
+def test_rank_fit_uses_the_rates_that_the_sweep_found():
+    best = json.loads((FIGURES / "lr_sweep.json").read_text())["numbers"]["best"]
+    assert rank_fit.LEARNING_RATES == tuple(tuple(best[task].values()) for task in rank_fit.Config().tasks)
+    assert lr_sweep.Config().seed not in rank_fit.Config().seeds

@@ -1,0 +1,49 @@
+"""The house stands as the design says: arrows point one way, and importing is light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "minilora"
+LEAVES = {"checks", "storage"}
+MAY_IMPORT = {
+    "nn": set(),
+    "quant": set(),
+    "adapters": {"nn", "quant"},
+    "training": {"nn", "adapters"},
+    "data": {"nn"},
+    "analysis": {"nn", "quant", "adapters"},
+    "assets": {"nn", "training", "data"},
+    "plots": set(),
+    "experiments": {"nn", "quant", "adapters", "training", "data", "analysis", "assets"},
+}
+
+
+@pytest.mark.parametrize("folder", MAY_IMPORT)
+def test_arrows_point_one_way(folder):
+    for path in (PACKAGE / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            for name in names:
+                parts = (name or "").split(".")
+                if parts[0] != "minilora":
+                    assert parts[0] not in {"torch", "transformers", "peft", "bitsandbytes"}
+                    continue
+                targets = {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+                assert targets <= MAY_IMPORT[folder] | LEAVES | {folder}, f"{path.name} imports {name}"
+
+
+def test_importing_loads_numpy_only():
+    code = "import sys, minilora; print([m for m in ('scipy', 'matplotlib', 'tqdm', 'torch') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_public_name_is_there():
+    import minilora
+
+    assert all(getattr(minilora, name).__doc__ for name in minilora.__all__)
