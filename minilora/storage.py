@@ -52,7 +52,7 @@ def save_arrays(path: str | os.PathLike, arrays: dict[str, np.ndarray], metadata
                 entry.write(json.dumps(metadata or {}, sort_keys=True, indent=1).encode())
             for name, array in arrays.items():
                 with _entry(archive, f"{name}.npy") as entry:
-                    np.lib.format.write_array(entry, np.ascontiguousarray(array), allow_pickle=False)
+                    np.lib.format.write_array(entry, np.asarray(array, order="C"), allow_pickle=False)
 
     write_atomically(path, write)
 

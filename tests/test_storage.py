@@ -13,7 +13,7 @@ def test_round_trip_and_equal_bytes(tmp_path, rng):
     back, metadata = load_arrays(tmp_path / "x.npz")
     assert metadata == {"note": [1, 2]} and back.keys() == arrays.keys()
     for name in arrays:
-        np.testing.assert_array_equal(back[name], arrays[name])
+        np.testing.assert_array_equal(back[name], arrays[name], strict=True)
     save_arrays(tmp_path / "y.npz", arrays, {"note": [1, 2]})
     assert (tmp_path / "x.npz").read_bytes() == (tmp_path / "y.npz").read_bytes()
 

@@ -1,0 +1,54 @@
+"""Against bitsandbytes on a CPU: the same bytes."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+functional = pytest.importorskip("bitsandbytes.functional")
+
+from minilora.quant import quantize, quantize_scales, scale_map  # noqa: E402
+
+SHAPES = [(256, 256), (37, 53), (5,), (64,), (3, 4096), (1,), (63, 65)]
+
+
+def values(kind, shape):
+    w = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    if kind == "ties and zeros":
+        w = np.round(w * 4) / 4
+        w[: max(1, len(w) // 2)] = 0
+    return w * np.float32(1e-39) if kind == "denormal" else w
+
+
+@pytest.mark.parametrize("code", ["nf4", "fp4"])
+@pytest.mark.parametrize("block_size", [32, 64, 128, 256, 512, 1024, 2048, 4096])
+@pytest.mark.parametrize("kind", ["normal", "ties and zeros", "denormal"])
+def test_packed_codes_and_absmax_bit_for_bit(code, block_size, kind):
+    for shape in SHAPES:
+        w = values(kind, shape)
+        packed, state = functional.quantize_4bit(torch.tensor(w), blocksize=block_size, quant_type=code)
+        q = quantize(w, code, block_size=block_size)
+        np.testing.assert_array_equal(q.packed, packed.numpy().ravel())
+        np.testing.assert_array_equal(q.scales, state.absmax.numpy())
+
+
+@pytest.mark.parametrize("code", ["nf4", "fp4"])
+def test_dequantized_values(code):
+    # Only where the last axis holds whole blocks: elsewhere bitsandbytes' AVX-512 path is wrong.
+    w = values("normal", (128, 128))
+    packed, state = functional.quantize_4bit(torch.tensor(w), blocksize=64, quant_type=code)
+    theirs = functional.dequantize_4bit(packed, state).numpy()
+    np.testing.assert_allclose(quantize(w, code).dequantize(), theirs, rtol=3e-7)
+
+
+def test_dynamic_map_bit_for_bit():
+    np.testing.assert_array_equal(scale_map("dynamic"), functional.create_dynamic_map().numpy())
+
+
+def test_nested_scales_bit_for_bit_with_the_offset_given():
+    w = values("normal", (1024, 1024))
+    _, state = functional.quantize_4bit(torch.tensor(w), blocksize=64, quant_type="nf4", compress_statistics=True)
+    ours = quantize_scales(quantize(w).scales, offset=float(state.offset), lookup="table")
+    np.testing.assert_array_equal(ours.codes, state.absmax.numpy())
+    np.testing.assert_array_equal(ours.absmax, state.state2.absmax.numpy())
+    nearest = quantize_scales(quantize(w).scales, offset=float(state.offset))
+    assert 0 < np.mean(nearest.codes != ours.codes) < 0.005  # the table misses the nearest now and then

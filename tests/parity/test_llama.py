@@ -1,0 +1,81 @@
+"""Against transformers' LlamaForCausalLM and torch autograd, on random weights."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+from minilora import AdamW, Llama, LlamaConfig, generate  # noqa: E402
+from minilora.nn import Parameter  # noqa: E402
+
+SHAPES = {
+    "grouped heads": {},
+    "one key/value head": {"num_key_value_heads": 1},
+    "untied": {"tie_word_embeddings": False},
+    "all heads": {"num_key_value_heads": 4},
+    "wide heads": {"head_dim": 20, "rope_theta": 500.0},
+    "deep": {"num_hidden_layers": 4, "hidden_size": 32},
+}
+
+
+def twins(seed, dtype, **changes):
+    sizes = {"vocab_size": 61, "hidden_size": 48, "intermediate_size": 72, "num_hidden_layers": 2}
+    config = LlamaConfig(**(sizes | {"max_position_embeddings": 64, "initializer_range": 0.1} | changes))
+    ours = Llama(config, rng=np.random.default_rng(seed), dtype=dtype)
+    names = [n for n in LlamaConfig.__dataclass_fields__ if n != "rope_theta"]
+    settings = {name: getattr(config, name) for name in names}
+    settings["rope_parameters"] = {"rope_type": "default", "rope_theta": config.rope_theta}
+    theirs = transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(**settings, attn_implementation="eager", use_cache=False)
+    ).to(torch.float64 if dtype == np.float64 else torch.float32)
+    weights = {(n if n.startswith("lm_head") else f"model.{n}"): p for n, p in ours.named_parameters()}
+    with torch.no_grad():
+        for name, parameter in theirs.named_parameters():
+            parameter.copy_(torch.tensor(weights[name].value))
+    return ours, theirs, weights
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-6), (np.float32, 2e-4)])
+@pytest.mark.parametrize("length", [1, 13])
+def test_logits_loss_and_every_gradient(shape, dtype, tolerance, length):
+    ours, theirs, weights = twins(0, dtype, **shape)
+    rng = np.random.default_rng(1)
+    ids, labels = rng.integers(0, 61, (2, 3, length))
+    labels[0, : length // 2] = -100
+
+    logits = theirs(torch.tensor(ids)).logits
+    loss = torch.nn.functional.cross_entropy(logits.reshape(-1, 61), torch.tensor(labels).reshape(-1))
+    loss.backward()
+    our_logits, _ = ours(ids)
+    our_loss, backward = ours.loss(ids, labels)
+    backward()
+    np.testing.assert_allclose(our_logits, logits.detach().numpy(), rtol=tolerance, atol=tolerance)
+    assert our_loss == pytest.approx(loss.item(), rel=tolerance)
+    for name, parameter in theirs.named_parameters():
+        gradient = parameter.grad.numpy()
+        error = np.abs(weights[name].grad - gradient).max()
+        assert error <= tolerance * max(np.abs(gradient).max(), 1e-3), name
+
+
+def test_greedy_generation_token_for_token():
+    ours, theirs, _ = twins(2, np.float64)
+    ids = np.random.default_rng(3).integers(0, 61, (3, 5))
+    out = theirs.generate(
+        torch.tensor(ids), attention_mask=torch.ones(3, 5), max_new_tokens=20, do_sample=False, pad_token_id=0, use_cache=True
+    )
+    np.testing.assert_array_equal(generate(ours, ids, 20), out.numpy())
+
+
+def test_adamw_is_torchs():
+    rng = np.random.default_rng(0)
+    w, gradients = rng.standard_normal((4, 3)), rng.standard_normal((20, 4, 3))
+    ours, theirs = Parameter(w.copy()), torch.nn.Parameter(torch.tensor(w))
+    one = AdamW([ours], lr=0.03, betas=(0.8, 0.95), eps=1e-6, weight_decay=0.1)
+    other = torch.optim.AdamW([theirs], lr=0.03, betas=(0.8, 0.95), eps=1e-6, weight_decay=0.1)
+    for g in gradients:
+        ours.grad, theirs.grad = g.copy(), torch.tensor(g)
+        one.step()
+        other.step()
+        np.testing.assert_allclose(ours.value, theirs.detach().numpy(), rtol=1e-10)
