@@ -17,8 +17,8 @@ from minilora.nn.module import Parameter
 class LoraConfig:
     """What to adapt and how strongly, under PEFT's names.
 
-    `r`: the rank. `lora_alpha`: the update acts with alpha / r, or alpha / sqrt(r) if `use_rslora` (Kalajdzievski 2023,
-    arXiv 2312.03732). `target_modules`: names that end a layer's path ("q_proj", "mlp.up_proj"), one string as a regular
+    `r`: the rank. `lora_alpha`: the update acts with alpha / r, or alpha / sqrt(r) if `use_rslora` (Kalajdzievski
+    2023, arXiv 2312.03732). `target_modules`: names that end a layer's path ("q_proj", "mlp.up_proj"), one string as a regular
     expression for whole paths, or "all-linear" (every linear layer but the head). `lora_dropout`: on the bypass's
     input. `init_lora_weights`: True draws A as PEFT does, uniform on +-1/sqrt(in); "gaussian" with std 1/r. B is zero.
     `rank_pattern`, `alpha_pattern`: other values for paths that end in a key.

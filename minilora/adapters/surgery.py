@@ -119,7 +119,7 @@ def disable_adapters(model: Llama) -> Iterator[Llama]:
 
 
 def adapter_state(model: Llama, adapter_name: str = "default") -> dict[str, np.ndarray]:
-    """{"layers.0.self_attn.q_proj.lora_A": (r, in), "....lora_B": (out, r), ...} of one adapter; the arrays themselves."""
+    """{"layers.0.self_attn.q_proj.lora_A": (r, in), "....lora_B": (out, r), ...} of one adapter; no copies."""
     state = {}
     for path, layer in _some_lora(model).items():
         if adapter_name in layer.adapters:

@@ -38,7 +38,7 @@ def sha256(text: str) -> str:
 
 
 def sections(text: str) -> list[tuple[str, str]]:
-    """(heading, body) of each section of the reference; a paragraph that came before is left out, and what is then empty."""
+    """(heading, body) of each section; a paragraph that came before is left out, and so is what is then empty."""
     marks = list(_HEADING.finditer(text))
     ends = [mark.start() for mark in marks[1:]] + [len(text)]
     seen, found = set(), []

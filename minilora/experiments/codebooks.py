@@ -1,4 +1,4 @@
-"""Where do four bits put their sixteen values, and where are the weights? Grids over two densities of scaled weights."""
+"""Where do four bits put their sixteen values, and where are the weights? Grids under two densities."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class Config:
 
 
 def run(config: Config = Config(), *, executor=None) -> dict:  # noqa: B008 - frozen, so shared safely
-    """Levels of each code; density of N(0, 1) and of the base's weights, each over its block's absmax; use of NF4's bins."""
+    """Levels of each code; densities of N(0, 1) and the base's weights, scaled by block; how often each bin is used."""
     normal = np.random.default_rng(config.seed).standard_normal(config.values, dtype=np.float32)
     weights = base_weights()
     edges = np.linspace(-1, 1, config.bins + 1)

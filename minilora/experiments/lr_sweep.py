@@ -15,7 +15,7 @@ TOLERANCE = {"rtol": 0.15, "atol": 0.1}
 class Config:
     tasks: tuple[str, ...] = ("dates", "sums")
     ranks: tuple[int, ...] = (1, 8, 64, FULL)
-    lora_rates: tuple[float, ...] = (1e-3, 3e-3, 6e-3, 1.2e-2)
+    lora_rates: tuple[float, ...] = (1e-3, 3e-3, 6e-3, 1.2e-2, 2.4e-2)
     full_rates: tuple[float, ...] = (5e-4, 1e-3, 2e-3, 4e-3)
     seed: int = 100
     steps: tuple[int, ...] = STEPS

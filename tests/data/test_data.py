@@ -31,7 +31,9 @@ def test_decode_inverts_encode(text):
 
 def test_corpus_split_shares_no_paragraph():
     training, held_out = corpus.split_sections(corpus.sections(corpus.load_topics()))
-    paragraphs = [{" ".join(p.split()) for _, body in part for p in body.split("\n\n")} for part in (training, held_out)]
+    paragraphs = [
+        {" ".join(p.split()) for _, body in part for p in body.split("\n\n")} for part in (training, held_out)
+    ]
     assert len(held_out) > 10 and len(training) > 8 * len(held_out)
     assert not paragraphs[0] & paragraphs[1]
 

@@ -58,7 +58,9 @@ def test_quantization_error(here):
     assert normal["int4_affine"][0] < normal["nf4"][0]  # affine int4 wins at 32 ...
     assert normal["nf4"][2] < normal["int4_affine"][2]  # ... and loses at 256
     for entry in numbers["error"].values():
-        assert all(code["rms"]["mean"][0] < code["rms"]["mean"][2] for name, code in entry.items() if name != "int4_full")
+        assert all(
+            code["rms"]["mean"][0] < code["rms"]["mean"][2] for name, code in entry.items() if name != "int4_full"
+        )
     assert numbers == quantization_error.run(config, executor=here)
 
 

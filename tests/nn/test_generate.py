@@ -57,8 +57,6 @@ def test_a_finished_row_is_filled_with_eos(make_model, rng):
 def test_same_seed_same_text(make_model, rng):
     model = make_model()
     ids = rng.integers(0, 37, (2, 4))
-    one, two, other = (
-        generate(model, ids, 12, temperature=1.5, rng=np.random.default_rng(seed)) for seed in (1, 1, 2)
-    )
+    one, two, other = (generate(model, ids, 12, temperature=1.5, rng=np.random.default_rng(seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, two)
     assert not np.array_equal(one, other)

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
 
-from minilora import AdamW, Llama, LlamaConfig, generate  # noqa: E402
+from minilora import AdamW, generate  # noqa: E402
 from minilora.nn import Parameter  # noqa: E402
 
 SHAPES = {
@@ -19,27 +18,10 @@ SHAPES = {
 }
 
 
-def twins(seed, dtype, **changes):
-    sizes = {"vocab_size": 61, "hidden_size": 48, "intermediate_size": 72, "num_hidden_layers": 2}
-    config = LlamaConfig(**(sizes | {"max_position_embeddings": 64, "initializer_range": 0.1} | changes))
-    ours = Llama(config, rng=np.random.default_rng(seed), dtype=dtype)
-    names = [n for n in LlamaConfig.__dataclass_fields__ if n != "rope_theta"]
-    settings = {name: getattr(config, name) for name in names}
-    settings["rope_parameters"] = {"rope_type": "default", "rope_theta": config.rope_theta}
-    theirs = transformers.LlamaForCausalLM(
-        transformers.LlamaConfig(**settings, attn_implementation="eager", use_cache=False)
-    ).to(torch.float64 if dtype == np.float64 else torch.float32)
-    weights = {(n if n.startswith("lm_head") else f"model.{n}"): p for n, p in ours.named_parameters()}
-    with torch.no_grad():
-        for name, parameter in theirs.named_parameters():
-            parameter.copy_(torch.tensor(weights[name].value))
-    return ours, theirs, weights
-
-
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-6), (np.float32, 2e-4)])
 @pytest.mark.parametrize("length", [1, 13])
-def test_logits_loss_and_every_gradient(shape, dtype, tolerance, length):
+def test_logits_loss_and_every_gradient(twins, shape, dtype, tolerance, length):
     ours, theirs, weights = twins(0, dtype, **shape)
     rng = np.random.default_rng(1)
     ids, labels = rng.integers(0, 61, (2, 3, length))
@@ -59,11 +41,16 @@ def test_logits_loss_and_every_gradient(shape, dtype, tolerance, length):
         assert error <= tolerance * max(np.abs(gradient).max(), 1e-3), name
 
 
-def test_greedy_generation_token_for_token():
+def test_greedy_generation_token_for_token(twins):
     ours, theirs, _ = twins(2, np.float64)
     ids = np.random.default_rng(3).integers(0, 61, (3, 5))
     out = theirs.generate(
-        torch.tensor(ids), attention_mask=torch.ones(3, 5), max_new_tokens=20, do_sample=False, pad_token_id=0, use_cache=True
+        torch.tensor(ids),
+        attention_mask=torch.ones(3, 5),
+        max_new_tokens=20,
+        do_sample=False,
+        pad_token_id=0,
+        use_cache=True,
     )
     np.testing.assert_array_equal(generate(ours, ids, 20), out.numpy())
 

@@ -6,8 +6,6 @@ import pytest
 torch = pytest.importorskip("torch")
 peft = pytest.importorskip("peft")
 
-from test_llama import twins  # noqa: E402
-
 from minilora import LoraConfig, apply_lora, merge_lora  # noqa: E402
 from minilora.adapters import lora_layers  # noqa: E402
 
@@ -22,7 +20,7 @@ SETTINGS = {
 
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
 @pytest.mark.parametrize("tied", [True, False])
-def test_targets_logits_gradients_and_merging(settings, tied):
+def test_targets_logits_gradients_and_merging(twins, settings, tied):
     ours, theirs, _ = twins(0, np.float64, tie_word_embeddings=tied)
     rng = np.random.default_rng(1)
     apply_lora(ours, LoraConfig(r=4, lora_alpha=8, **settings), rng=rng)

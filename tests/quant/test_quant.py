@@ -86,7 +86,9 @@ def test_shapes_and_dtypes(rng, shape, dtype, code):
     back = quantize(w, code, block_size=16).dequantize()
     assert (back.shape, back.dtype) == (shape, dtype)
     assert np.abs(back - w).max() < 0.6 * np.abs(w).max()
-    np.testing.assert_array_equal(quantize(w.T, code).dequantize(), quantize(np.ascontiguousarray(w.T), code).dequantize())
+    np.testing.assert_array_equal(
+        quantize(w.T, code).dequantize(), quantize(np.ascontiguousarray(w.T), code).dequantize()
+    )
 
 
 def test_zero_blocks_stay_zero():

@@ -12,7 +12,9 @@ def test_first_adamw_step_is_the_sign_and_decay_is_decoupled():
     p = Parameter(np.array([2.0, -2.0, 2.0]))
     p.grad = np.array([0.5, -3.0, 0.0])
     AdamW([p], lr=0.1, weight_decay=0.2).step()
-    np.testing.assert_allclose(p.value, np.array([2.0, -2.0, 2.0]) * (1 - 0.1 * 0.2) - 0.1 * np.array([1, -1, 0]), rtol=1e-7)
+    np.testing.assert_allclose(
+        p.value, np.array([2.0, -2.0, 2.0]) * (1 - 0.1 * 0.2) - 0.1 * np.array([1, -1, 0]), rtol=1e-7
+    )
 
 
 def test_adamw_finds_a_minimum():
@@ -57,7 +59,9 @@ SMALL = LlamaConfig(
 
 def make(tmp_path=None, steps=12, evaluate=None):
     model = Llama(SMALL, rng=np.random.default_rng(0))
-    config = TrainingConfig(max_steps=steps, learning_rate=1e-2, warmup_steps=2, save_steps=4 if tmp_path else 0, eval_steps=5)
+    config = TrainingConfig(
+        max_steps=steps, learning_rate=1e-2, warmup_steps=2, save_steps=4 if tmp_path else 0, eval_steps=5
+    )
 
     def batches(step):
         ids = np.random.default_rng([1, step % 3]).integers(0, 37, (4, 9))
