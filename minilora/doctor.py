@@ -3,7 +3,6 @@
 import importlib.metadata
 import os
 import platform
-import sys
 import tempfile
 from pathlib import Path
 
@@ -15,9 +14,6 @@ THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"
 def examine() -> tuple[list[str], bool]:
     """(report lines, healthy). Not healthy: a runtime package is missing or too old, or no folder can be written."""
     lines, healthy = [f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"], True
-    if sys.version_info < (3, 11):
-        lines[0] += "  <- needs 3.11 or newer"
-        healthy = False
     for name, floor in FLOORS.items():
         version = installed(name)
         if version is None or _numbers(version) < floor:

@@ -20,7 +20,7 @@ class Config:
     seed: int = 0
 
 
-def run(config: Config = Config(), *, executor=None) -> dict:  # noqa: B008 - frozen, so shared safely
+def run(config: Config = Config(), *, executor=None) -> dict:
     """Levels of each code; densities of N(0, 1) and the base's weights, scaled by block; how often each bin is used."""
     normal = np.random.default_rng(config.seed).standard_normal(config.values, dtype=np.float32)
     weights = base_weights()

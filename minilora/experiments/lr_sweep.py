@@ -21,7 +21,7 @@ class Config:
     steps: tuple[int, ...] = STEPS
 
 
-def run(config: Config = Config(), *, executor=None, cache: Path | None = None) -> dict:  # noqa: B008 - frozen
+def run(config: Config = Config(), *, executor=None, cache: Path | None = None) -> dict:
     """Held-out loss by task, rank ("full" for all weights) and learning rate, and the best rate of each."""
     items = [
         Run(task, rank, rate, config.seed, steps=steps)

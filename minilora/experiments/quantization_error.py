@@ -21,7 +21,7 @@ class Config:
     seeds: tuple[int, ...] = (0, 1, 2)
 
 
-def run(config: Config = Config(), *, executor=None) -> dict:  # noqa: B008 - frozen, so shared safely
+def run(config: Config = Config(), *, executor=None) -> dict:
     """RMS and mean absolute error over the source's RMS: [source][code][rms|mae] -> per block size (mean, spread)."""
     items = [(config, source) for source in (*config.sources, "base")]
     results = run_all(_source, items, executor=executor, desc="quantization_error")

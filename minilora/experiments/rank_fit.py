@@ -44,7 +44,7 @@ class Config:
     learning_rates: tuple[tuple[float, ...], ...] = LEARNING_RATES
 
 
-def run(config: Config = Config(), *, executor=None, cache: Path | None = None) -> dict:  # noqa: B008 - frozen
+def run(config: Config = Config(), *, executor=None, cache: Path | None = None) -> dict:
     """Held-out loss and exact match of each task and rank, a list over seeds, with the trainable parameters."""
     items = [
         Run(task, rank, learning_rate(rank, config.swept_ranks, rates), seed, steps=steps)

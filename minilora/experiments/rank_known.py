@@ -24,7 +24,7 @@ class Config:
     seeds: tuple[int, ...] = (0, 1, 2)
 
 
-def run(config: Config = Config(), *, executor=None) -> dict:  # noqa: B008 - frozen, so shared safely
+def run(config: Config = Config(), *, executor=None) -> dict:
     """Left-over share |dW - s B A|^2 / |dW|^2 by rank: LoRA's for each seed, and the bound from the SVD of dW."""
     items = [(config, kind, seed) for kind in ("known", "decaying") for seed in config.seeds]
     results = run_all(_teacher, items, executor=executor, desc="rank_known")

@@ -21,7 +21,7 @@ class Config:
     seed: int = 0
 
 
-def run(config: Config = Config(), *, executor=None) -> dict:  # noqa: B008 - frozen, so shared safely
+def run(config: Config = Config(), *, executor=None) -> dict:
     """Bits of scale a parameter by formula and counted; gigabytes for Llama's sizes; what the second step costs in error."""
     rng = np.random.default_rng(config.seed)
     tensors = {f"{a}x{b}": rng.standard_normal((a, b), dtype=np.float32) for a, b in config.shapes}

@@ -93,5 +93,5 @@ def test_rank_fit_trains_what_it_says(here):
 
 def test_rank_fit_uses_the_rates_that_the_sweep_found():
     best = json.loads((FIGURES / "lr_sweep.json").read_text())["numbers"]["best"]
-    assert rank_fit.LEARNING_RATES == tuple(tuple(best[task].values()) for task in rank_fit.Config().tasks)
+    assert tuple(tuple(best[task].values()) for task in rank_fit.Config().tasks) == rank_fit.LEARNING_RATES
     assert lr_sweep.Config().seed not in rank_fit.Config().seeds
