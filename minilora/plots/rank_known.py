@@ -45,6 +45,6 @@ def caption(numbers) -> str:
     return (
         f"Against a change of rank {true_rank}, LoRA of rank {true_rank // 2} leaves {numbers['known']['fit'][0][half]:.3f} of it "
         f"and rank {true_rank} leaves {numbers['known']['fit'][0][ranks.index(true_rank)]:.1e}; more rank gains nothing. "
-        f"Training never beats the Eckart-Young bound and comes within {max(gaps):.4f} of it, at every rank and seed, also "
+        f"Training never beats the Eckart-Young bound and comes within {max(gaps):.0e} of it, at every rank and seed, also "
         f"where the singular values decay and no knee exists."
     )
