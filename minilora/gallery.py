@@ -42,6 +42,7 @@ FIGURES = (
     Figure("scale_memory", "What do the scales cost, before and after double quantization?", fast=True),
     Figure("rank_known", "Does LoRA find a change of known rank, and how good can it be?", fast=True),
     Figure("rank_fit", "How much rank do an easy and a hard task need?", fast=False),
+    Figure("base_training", "What has the shipped base learned, and when did it stop?", fast=True),
     Figure("lr_sweep", "Which learning rate suits each method? (chosen for rank_fit)", fast=False, default=False),
 )
 

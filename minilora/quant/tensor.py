@@ -116,18 +116,18 @@ def _quantize_affine(flat, w, block_size):
     minima, spans = np.empty(blocks, np.float32), np.empty(blocks, np.float32)
     for start, end in chunks(n, block_size):
         x = flat[start:end].astype(np.float32)
-        full = (end - start) // block_size * block_size
-        for part in (x[:full].reshape(-1, block_size), x[full:].reshape(1, -1)):
-            if part.size:
-                block = start // block_size + (full // block_size if part.size != full or full == 0 else 0)
-                if part.shape[1] == block_size:
-                    block = start // block_size
-                low = part.min(axis=1)
-                span = part.max(axis=1) - low
-                minima[block : block + len(part)], spans[block : block + len(part)] = low, span
-                part -= low[:, None]
-                part *= (np.float32(15.0) / np.where(span > 0, span, np.float32(1.0)))[:, None]
-                np.rint(part, out=part)
+        full = x.size // block_size * block_size
+        block = start // block_size
+        for rows in (x[:full].reshape(-1, block_size), x[full:].reshape(-1, max(1, x.size - full))):
+            if not rows.size:
+                continue
+            low = rows.min(axis=1)
+            span = rows.max(axis=1) - low
+            minima[block : block + len(rows)], spans[block : block + len(rows)] = low, span
+            rows -= low[:, None]
+            rows *= (np.float32(15.0) / np.where(span > 0, span, np.float32(1.0)))[:, None]
+            np.rint(rows, out=rows)
+            block += len(rows)
         packed[start // 2 : packed_size(end, 4)] = pack(np.clip(x, 0, 15).astype(np.uint8), 4)
     return QuantizedTensor(packed, spans, w.shape, w.dtype, AFFINE, block_size, minima)
 
