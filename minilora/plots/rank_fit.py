@@ -54,6 +54,12 @@ def caption(numbers) -> str:
     seeds = len(next(iter(numbers["tasks"].values()))["loss"]["full"])
     steps = " and ".join(map(str, numbers["steps"]))
     sentences.append(
+        "Between these the curves are not smooth: seeds differ widely, and a rank that was not swept takes the learning rate of its "
+        "nearest swept neighbor (r = 16 that of r = 8), while higher ranks did best at lower rates in the sweep (see lr_sweep)."
+    )
+    seeds = len(next(iter(numbers["tasks"].values()))["loss"]["full"])
+    steps = " and ".join(map(str, numbers["steps"]))
+    sentences.append(
         "Between these the curves are not smooth: seeds differ widely, and a rank that was not swept borrows the learning rate of the "
         "nearest that was, too high a rate for r = 16 after r = 8's. Rank and rate have to be chosen together (see lr_sweep)."
     )
