@@ -66,10 +66,11 @@ def run(config: Config = Config(), *, executor=None, cache: Path | None = None) 
 
 
 def learning_rate(rank: int, swept: tuple[int, ...], rates: tuple[float, ...]) -> float:
-    """The rate found for the swept rank that is nearest on a logarithmic scale; full fine-tuning has its own."""
+    """The best swept rate; between two swept ranks, on the straight line between theirs in log rank and log rate."""
     if rank == FULL:
         return rates[swept.index(FULL)]
-    return min((abs(math.log(rank / s)), rate) for s, rate in zip(swept, rates, strict=True) if s != FULL)[1]
+    known = [(math.log(s), math.log(rate)) for s, rate in zip(swept, rates, strict=True) if s != FULL]
+    return float(f"{math.exp(np.interp(math.log(rank), *zip(*known, strict=True))):.3g}")
 
 
 def train(run: Run) -> dict[str, float]:

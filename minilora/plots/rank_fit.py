@@ -54,7 +54,8 @@ def caption(numbers) -> str:
         )
     seeds = len(next(iter(numbers["tasks"].values()))["loss"]["full"])
     steps = " and ".join(map(str, numbers["steps"]))
+    widest = next(reversed(numbers["tasks"].values()))["loss"]["full"]
     return (
-        f"{' '.join(sentences)} Between these the curves are not smooth: seeds differ widely, and higher ranks did best at lower "
-        f"learning rates (see lr_sweep). {seeds} seeds, {steps} steps, alpha = r, all linear layers but the head."
+        f"{' '.join(sentences)} Seeds differ (full fine-tuning on the hard task: {min(widest):.3f} to {max(widest):.3f}), and higher ranks "
+        f"want lower learning rates (see lr_sweep). {seeds} seeds, {steps} steps, alpha = r, all linear layers but the head."
     )
