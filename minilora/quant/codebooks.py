@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from minilora import checks
+from minilora.quant.abnormal import abnormal_float
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,21 +141,10 @@ def _fp4_e2m1():
     return (np.unique([*magnitudes, *(-m for m in magnitudes)]) / 6).astype(np.float32)
 
 
-def _af4():
-    """AF4 for blocks of 64 (Yoshida 2023, arXiv 2306.06965, table of AF4-64): the published values.
-
-    The weights of a block, divided by its largest, are no longer normal: their law depends on the block size. AF4 asks
-    for small absolute error under that law, with -1, 0 and 1 kept; the values between are the paper's solution.
-    """
-    negative = [-1.0, -0.69441008, -0.51243739, -0.3736951, -0.25607552, -0.14982478, -0.04934812, 0.0]
-    positive = [0.04273164, 0.12934483, 0.21961274, 0.31675666, 0.42563882, 0.55496234, 0.72424863, 1.0]
-    return np.array(negative + positive, np.float32)
-
-
 _FIXED = {
     "int4": (_int4, None),
     "int4_full": (_int4_full, None),
     "fp4": (_fp4, _FP4_ORDER),
     "fp4_e2m1": (_fp4_e2m1, None),
-    "af4": (_af4, None),
+    "af4": (abnormal_float, None),
 }
