@@ -1,4 +1,4 @@
-"""Seeded tasks to adapt the base to: `dates` is easy for it, `sums` has more to learn."""
+"""Seeded tasks to adapt the base to: `dates` is easy for it, `roman` has more to learn."""
 
 import datetime
 from collections.abc import Callable
@@ -18,13 +18,31 @@ def dates(rng: np.random.Generator) -> Record:
     return Record(_FORMS[rng.integers(len(_FORMS))].format(d=date), date.isoformat())
 
 
-def sums(rng: np.random.Generator) -> Record:
-    """Two numbers below 100, added: "47+86" -> "133". Nothing in the base's prose prepares it for carrying."""
-    a, b = (int(n) for n in rng.integers(0, 100, 2))
-    return Record(f"{a}+{b}", str(a + b))
+_NUMERALS = (
+    ("M", 1000),
+    ("CM", 900),
+    ("D", 500),
+    ("CD", 400),
+    ("C", 100),
+    ("XC", 90),
+    ("L", 50),
+    ("XL", 40),
+    ("X", 10),
+)
+_NUMERALS += (("IX", 9), ("V", 5), ("IV", 4), ("I", 1))
 
 
-TASKS: dict[str, Callable[[np.random.Generator], Record]] = {"dates": dates, "sums": sums}
+def roman(rng: np.random.Generator) -> Record:
+    """A Roman numeral from 1 to 3999 -> decimal: "MCMLXXXIV" -> "1984". Where a digit goes depends on all that follow."""
+    number = left = int(rng.integers(1, 4000))
+    numeral = ""
+    for letters, value in _NUMERALS:
+        numeral += letters * (left // value)
+        left %= value
+    return Record(numeral, str(number))
+
+
+TASKS: dict[str, Callable[[np.random.Generator], Record]] = {"dates": dates, "roman": roman}
 
 
 def split(task: str, n_train: int, n_eval: int, *, seed: int) -> tuple[list[Record], list[Record]]:

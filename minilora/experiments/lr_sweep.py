@@ -13,9 +13,9 @@ TOLERANCE = {"rtol": 0.15, "atol": 0.1}
 
 @dataclass(frozen=True)
 class Config:
-    tasks: tuple[str, ...] = ("dates", "sums")
+    tasks: tuple[str, ...] = ("dates", "roman")
     ranks: tuple[int, ...] = (1, 8, 64, FULL)
-    lora_rates: tuple[float, ...] = (1e-3, 3e-3, 6e-3, 1.2e-2, 2.4e-2)
+    lora_rates: tuple[float, ...] = (1e-3, 3e-3, 6e-3, 1.2e-2, 2.4e-2, 4.8e-2)
     full_rates: tuple[float, ...] = (5e-4, 1e-3, 2e-3, 4e-3)
     seed: int = 100
     steps: tuple[int, ...] = STEPS
