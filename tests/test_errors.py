@@ -201,7 +201,7 @@ CASES = [
     (lambda: TOKENIZER.decode([0.5]), TypeError, "token_ids.*integers"),
     (lambda: encode_records([], TOKENIZER), ValueError, "records must not be empty"),
     (lambda: split("poems", 1, 1, seed=0), ValueError, "task.*'dates'.*poems"),
-    (lambda: split("sums", 9000, 9000, seed=0), ValueError, "18000 different inputs"),
+    (lambda: split("roman", 9000, 9000, seed=0), ValueError, "18000 different inputs"),
     (lambda: load_records("data.txt"), ValueError, "path must end in .jsonl or .csv"),
     (lambda: RandomCrops(np.arange(5), 2, 5, seed=0), ValueError, "length.*5"),
     (lambda: EpochBatches(IDS, IDS, 2, seed=0), ValueError, "batch_size.*2"),

@@ -86,7 +86,7 @@ def test_rank_known_never_beats_the_bound_and_reaches_it(here):
 def test_rank_fit_trains_what_it_says(here):
     config = rank_fit.Config(ranks=(2,), seeds=(0,), steps=(3, 3))
     numbers = rank_fit.run(config, executor=here)
-    assert numbers["tasks"]["sums"]["parameters"] == {"2": 23360, "full": 955776}
+    assert numbers["tasks"]["roman"]["parameters"] == {"2": 23360, "full": 955776}
     for found in numbers["tasks"].values():
         assert found["loss"]["2"][0] < found["before"]
 
