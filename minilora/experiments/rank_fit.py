@@ -17,7 +17,7 @@ TOLERANCE = {"rtol": 0.15, "atol": 0.1, "overrides": {"/parameters": {"rtol": 0,
 FULL = 0  # the "rank" of full fine-tuning
 STEPS = (300, 300)  # for each task
 # The best of figures/lr_sweep.json for each task, at the ranks swept there (1, 8, 64 and full fine-tuning).
-LEARNING_RATES = ((0.024, 0.012, 0.003, 0.001), (0.012, 0.006, 0.003, 0.001))
+LEARNING_RATES = ((0.012, 0.006, 0.003, 0.001), (0.012, 0.006, 0.003, 0.001))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,71 @@
+"""What the notebooks put on a page: source code, tables, figures. Needs the `notebooks` extra."""
+
+import inspect
+import json
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def style() -> None:
+    """The look of the committed figures, for every figure of this notebook."""
+    import matplotlib
+
+    from minilora.plots.style import RC
+
+    matplotlib.rcParams.update(RC | {"figure.dpi": 80})
+
+
+def show(*things: Callable) -> None:
+    """The source of functions or classes of the library, with the file that holds each: text and code cannot part."""
+    from IPython.display import Code, display
+
+    for thing in things:
+        path = Path(inspect.getsourcefile(thing)).resolve().relative_to(ROOT).as_posix()
+        markdown(f"From `{path}`:")
+        display(Code(textwrap.dedent(inspect.getsource(thing)).rstrip(), language="python"))
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A table; numbers are aligned right, floats shown with four significant digits, whole numbers with commas."""
+    numeric = [all(isinstance(row[i], (int, float)) for row in rows) for i in range(len(header))]
+    lines = [header, ["---:" if n else ":---" for n in numeric], *([_text(value) for value in row] for row in rows)]
+    markdown("\n".join("| " + " | ".join(line) + " |" for line in lines))
+
+
+def markdown(text: str) -> None:
+    """Show Markdown that a cell computed."""
+    from IPython.display import Markdown, display
+
+    display(Markdown(text))
+
+
+def numbers(figure: str) -> dict[str, Any]:
+    """The committed numbers of a figure, from figures/NAME.json. FileNotFoundError outside a checkout."""
+    path = ROOT / "figures" / f"{figure}.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"figures/{figure}.json is not there; clone the project, or run: make figures")
+    return json.loads(path.read_text(encoding="utf-8"))["numbers"]
+
+
+def draw(figure: str, found: dict[str, Any] | None = None) -> None:
+    """Draw a figure of the gallery from its committed numbers (or those given), with its caption below."""
+    from matplotlib import pyplot as plt
+
+    from minilora.gallery import select
+
+    plot = select([figure])[0].plot
+    found = numbers(figure) if found is None else found
+    _, axes = plt.subplots(**plot.LAYOUT)
+    plot.draw(axes, found)
+    plt.show()
+    markdown(f"*{plot.caption(found)}*")
+
+
+def _text(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"

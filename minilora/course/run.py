@@ -1,0 +1,170 @@
+"""Execute notebooks in clean kernels, write their outputs, or compare them with the committed ones."""
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from minilora import storage
+from minilora.course.build import EDITIONS, build, lessons
+from minilora.course.pages import ROOT
+from minilora.experiments.parallel import WORKER_ENVIRONMENT, cores
+
+RTOL = 1e-3  # for numbers in text outputs; a cell tagged "rtol=0.2" says its own
+LIMIT = 60  # seconds a notebook may take on two cores
+NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one notebook did: its path, the seconds, and a line for everything that is wrong."""
+
+    path: Path
+    seconds: float
+    wrong: list[str]
+
+
+def execute(notebook, folder: Path):
+    """Run all cells in order in a clean kernel, in `folder`, offline; the notebook gets its outputs.
+
+    Outputs of cells tagged "slider" are dropped: a widget lives only in a running kernel.
+    """
+    from nbclient import NotebookClient
+
+    client = NotebookClient(
+        notebook, timeout=300, kernel_name="python3", record_timing=False, resources={"metadata": {"path": str(folder)}}
+    )
+    client.execute(env=os.environ | WORKER_ENVIRONMENT)
+    notebook.metadata = {"kernelspec": notebook.metadata["kernelspec"], "language_info": {"name": "python"}}
+    for cell in notebook.cells:
+        if "slider" in cell.metadata.get("tags", []):
+            cell.outputs = []
+        for output in cell.get("outputs", []):
+            output.get("metadata", {}).clear()
+    return notebook
+
+
+def write(lesson: str, edition: str) -> Report:
+    """Build, execute and store one edition of a lesson."""
+    import nbformat
+
+    path = EDITIONS[edition] / f"{lesson}.ipynb"
+    start = time.perf_counter()
+    notebook = execute(build(lesson, edition), EDITIONS[edition])
+    seconds = time.perf_counter() - start
+    text = nbformat.writes(notebook) + "\n"
+    storage.write_atomically(path, lambda file: file.write(text.encode()))
+    return Report(path, seconds, list(blemishes(notebook)))
+
+
+def compare(lesson: str, edition: str) -> Report:
+    """Execute the committed notebook again; a line for each cell whose source or text outputs no longer hold."""
+    import copy
+
+    import nbformat
+
+    path = EDITIONS[edition] / f"{lesson}.ipynb"
+    if not path.is_file():
+        return Report(path, 0.0, ["is not there; run: make build-notebooks"])
+    stored = nbformat.read(path, as_version=4)
+    wrong = list(blemishes(stored))
+    if [cell.source for cell in stored.cells] != [cell.source for cell in build(lesson, edition).cells]:
+        wrong.append("is not what its source builds; run: make build-notebooks")
+    start = time.perf_counter()
+    again = execute(copy.deepcopy(stored), EDITIONS[edition])
+    seconds = time.perf_counter() - start
+    for i, (one, other) in enumerate(zip(stored.cells, again.cells, strict=True)):
+        if one.cell_type == "code":
+            wrong += [f"cell {i}: {line}" for line in differences(texts(one), texts(other), tolerance(one))]
+    return Report(path, seconds, wrong)
+
+
+def texts(cell) -> str:
+    """All text that a cell put out: streams, plain text of results and Markdown; pictures are left out."""
+    found = []
+    for output in cell.outputs:
+        data = output.get("data", {})
+        if output.output_type == "stream":
+            found.append(output.text)
+        elif "text/markdown" in data:
+            found.append(data["text/markdown"])
+        elif not any(kind.startswith("image/") for kind in data):
+            found.append(data.get("text/plain", ""))
+    return "\n".join(found)
+
+
+def tolerance(cell) -> float:
+    """The relative tolerance of a cell's numbers: RTOL, or what its tag "rtol=..." says."""
+    tags = [tag for tag in cell.metadata.get("tags", []) if tag.startswith("rtol=")]
+    return float(tags[0].removeprefix("rtol=")) if tags else RTOL
+
+
+def differences(stored: str, again: str, rtol: float) -> Iterator[str]:
+    """Lines for what differs: words exactly (spaces aside), numbers by more than `rtol` of the stored one."""
+    if _words(stored) != _words(again):
+        yield f"text differs: stored {_first_difference(stored, again)}"
+        return
+    for one, other in zip(NUMBER.findall(stored), NUMBER.findall(again), strict=True):
+        a, b = (float(text.replace(",", "")) for text in (one, other))
+        if abs(a - b) > rtol * abs(a):
+            yield f"stored {one}, computed {other} (rtol {rtol})"
+
+
+def blemishes(notebook) -> Iterator[str]:
+    """What must not be on a committed page: errors, warnings, machine paths, cells that were not run in order."""
+    counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
+    if counts != list(range(1, len(counts) + 1)):
+        yield f"cells were not run once, in order: {counts}"
+    for i, cell in enumerate(notebook.cells):
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":
+                yield f"cell {i}: {output.ename}: {output.evalue}"
+            elif output.get("name") == "stderr":
+                yield f"cell {i} writes to stderr: {output.text[:100]!r}"
+        text = texts(cell) if cell.cell_type == "code" else cell.source
+        if str(ROOT) in text or re.search(r"(?:/home/|/Users/|/tmp/|[A-Z]:\\)", text):
+            yield f"cell {i} names a path of this machine"
+
+
+def main(action: str, names: list[str]) -> int:
+    """`write` or `compare` both editions of the lessons named (default: all), side by side; 1 if anything is wrong."""
+    from tqdm import tqdm
+
+    known = lessons()
+    for name in names:
+        if name not in known:
+            raise ValueError(f"lesson must be one of {', '.join(known)}; got {name!r}")
+    jobs = [(lesson, edition) for lesson in names or known for edition in EDITIONS]
+    work = {"write": write, "compare": compare}[action]
+    with ThreadPoolExecutor(cores()) as pool, tqdm(total=len(jobs), desc="notebooks") as bar:
+
+        def one(job):
+            report = work(*job)
+            bar.update()
+            return report
+
+        reports = list(pool.map(one, jobs))
+    for report in reports:
+        slow = [f"took {report.seconds:.0f} seconds; the limit is {LIMIT}"] if report.seconds > LIMIT else []
+        wrong = report.wrong + slow
+        print(
+            f"{report.path.relative_to(ROOT).as_posix():50} {report.seconds:5.1f} s   {'ok' if not wrong else 'WRONG'}"
+        )
+        for line in wrong:
+            print(f"    {line}")
+    return int(any(report.wrong or report.seconds > LIMIT for report in reports))
+
+
+def _words(text):
+    return NUMBER.sub("#", text).split()
+
+
+def _first_difference(stored, again):
+    pairs = zip(stored.splitlines(), again.splitlines(), strict=False)
+    for one, other in pairs:
+        if _words(one) != _words(other):
+            return f"{one.strip()[:80]!r}, computed {other.strip()[:80]!r}"
+    return f"{len(stored.splitlines())} lines, computed {len(again.splitlines())}"

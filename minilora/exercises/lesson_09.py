@@ -1,0 +1,5 @@
+"""Exercises."""
+
+from minilora.exercises.exercise import Exercise
+
+EXERCISES: tuple[Exercise, ...] = ()
