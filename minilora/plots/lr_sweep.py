@@ -17,7 +17,7 @@ def draw(axes, numbers):
         )
         ax.set_xscale("log")
         ax.set_yscale("log")
-        ax.set_title(task)
+        ax.set_title(f"{task}: the higher the rank, the lower its best rate")
         ax.set_xlabel("learning rate")
         ax.legend()
     axes[0].set_ylabel("held-out loss, nats a byte")

@@ -31,7 +31,7 @@ def draw(axes, numbers):
     loss.set_yscale("log")
     loss.set_ylabel("held-out loss, nats a byte")
     loss.set_title("Held-out loss by rank (dashed: full fine-tuning)")
-    loss.set_ylim(bottom=2e-3)
+    loss.set_ylim(bottom=6e-4)
     loss.legend(loc="lower left", ncols=2)
     exact.set_ylim(-0.02, 1.02)
     exact.set_ylabel("share of held-out answers exactly right")
@@ -53,7 +53,7 @@ def caption(numbers) -> str:
             f"({found['parameters']['full']:,}) reaches {middle['full']:.3f} ({right['full']:.0%})."
         )
     seeds = len(next(iter(numbers["tasks"].values()))["loss"]["full"])
-    steps = " and ".join(map(str, numbers["steps"]))
+    steps = " and ".join(map(str, dict.fromkeys(numbers["steps"])))
     widest = next(reversed(numbers["tasks"].values()))["loss"]["full"]
     return (
         f"{' '.join(sentences)} Seeds differ (full fine-tuning on the hard task: {min(widest):.3f} to {max(widest):.3f}), and higher ranks "
