@@ -39,6 +39,7 @@ class Figure:
 FIGURES = (
     Figure("codebooks", "Where do four bits put their sixteen values, and where are the weights?", fast=True),
     Figure("quantization_error", "How much does each 4-bit code lose, by block size and source?", fast=True),
+    Figure("outliers", "Who helps against an outlier, the code or the blocks?", fast=True),
     Figure("scale_memory", "What do the scales cost, before and after double quantization?", fast=True),
     Figure("rank_known", "Does LoRA find a change of known rank, and how good can it be?", fast=True),
     Figure("rank_fit", "How much rank do an easy and a hard task need?", fast=False),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+_MONOSPACED = "font-family: var(--jp-code-font-family, monospace); line-height: 1.35"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -26,7 +27,9 @@ def show(*things: Callable) -> None:
     for thing in things:
         path = Path(inspect.getsourcefile(thing)).resolve().relative_to(ROOT).as_posix()
         markdown(f"From `{path}`:")
-        display(Code(textwrap.dedent(inspect.getsource(thing)).rstrip(), language="python"))
+        code = Code(textwrap.dedent(inspect.getsource(thing)).rstrip(), language="python")
+        html = code._repr_html_().replace("<pre", f'<pre style="{_MONOSPACED}"', 1)  # exported pages lack the font
+        display({"text/plain": code.data, "text/html": html}, raw=True)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

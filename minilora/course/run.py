@@ -4,14 +4,13 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from minilora import storage
 from minilora.course.build import EDITIONS, build, lessons
 from minilora.course.pages import ROOT
-from minilora.experiments.parallel import WORKER_ENVIRONMENT, cores
+from minilora.experiments.parallel import WORKER_ENVIRONMENT, run_all
 
 RTOL = 1e-3  # for numbers in text outputs; a cell tagged "rtol=0.2" says its own
 LIMIT = 60  # seconds a notebook may take on two cores
@@ -32,11 +31,13 @@ def execute(notebook, folder: Path):
 
     Outputs of cells tagged "slider" are dropped: a widget lives only in a running kernel.
     """
+    from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
 
-    client = NotebookClient(
-        notebook, timeout=300, kernel_name="python3", record_timing=False, resources={"metadata": {"path": str(folder)}}
-    )
+    # Sockets in the file system where there are such: two kernels that start at once can pick the same TCP port.
+    manager = AsyncKernelManager(kernel_name="python3", transport="tcp" if os.name == "nt" else "ipc")
+    where = {"metadata": {"path": str(folder)}}
+    client = NotebookClient(notebook, km=manager, timeout=2 * LIMIT, record_timing=False, resources=where)
     client.execute(env=os.environ | WORKER_ENVIRONMENT)
     notebook.metadata = {"kernelspec": notebook.metadata["kernelspec"], "language_info": {"name": "python"}}
     for cell in notebook.cells:
@@ -131,22 +132,12 @@ def blemishes(notebook) -> Iterator[str]:
 
 def main(action: str, names: list[str]) -> int:
     """`write` or `compare` both editions of the lessons named (default: all), side by side; 1 if anything is wrong."""
-    from tqdm import tqdm
-
     known = lessons()
     for name in names:
         if name not in known:
             raise ValueError(f"lesson must be one of {', '.join(known)}; got {name!r}")
     jobs = [(lesson, edition) for lesson in names or known for edition in EDITIONS]
-    work = {"write": write, "compare": compare}[action]
-    with ThreadPoolExecutor(cores()) as pool, tqdm(total=len(jobs), desc="notebooks") as bar:
-
-        def one(job):
-            report = work(*job)
-            bar.update()
-            return report
-
-        reports = list(pool.map(one, jobs))
+    reports = run_all(_one, [(action, *job) for job in jobs], desc="notebooks")
     for report in reports:
         slow = [f"took {report.seconds:.0f} seconds; the limit is {LIMIT}"] if report.seconds > LIMIT else []
         wrong = report.wrong + slow
@@ -156,6 +147,11 @@ def main(action: str, names: list[str]) -> int:
         for line in wrong:
             print(f"    {line}")
     return int(any(report.wrong or report.seconds > LIMIT for report in reports))
+
+
+def _one(item):
+    action, lesson, edition = item
+    return {"write": write, "compare": compare}[action](lesson, edition)
 
 
 def _words(text):

@@ -33,7 +33,7 @@ def grade(exercise: Exercise, answer: Any) -> Verdict:
     wanted, _ = _results(exercise, exercise.run(exercise.solution))
     if touched:
         return Verdict(False, f"Your function wrote into its argument {touched}. Work on a copy: others still need it.")
-    if all(g is None or g is ... for g in given):
+    if all(g is None or g is ... or (isinstance(g, _Raised) and "ellipsis" in g.text) for g in given):
         return Verdict(
             False, f"Still blank: put your answer in the place of ... and run the cell again ({exercise.name})."
         )

@@ -36,8 +36,6 @@ from minilora import (
     TrainingConfig,
     apply_lora,
     codebook,
-    disable_adapters,
-    generate,
     gradcheck,
     load_adapter,
     load_base,
@@ -45,7 +43,6 @@ from minilora import (
     quantize,
     quantize_linears,
     save_adapter,
-    set_adapter,
 )
 from minilora.adapters import LoRALinear, count_parameters, lora_layers
 from minilora.course import draw, numbers, style, table
@@ -809,7 +806,7 @@ table(["base's linear layers in", "loss on a piece of prose, nats a byte"], rows
 #
 # ## 33. Does NF4 help with outliers?
 #
-# **In 60 seconds.** The blocks do, the code hardly. An outlier stretches the scale of everything that shares it: with one scale for a tensor all weights fall into a few bins near zero; with blocks of 64 only its 63 neighbors suffer. NF4's dense middle softens it a little.
+# **In 60 seconds.** The blocks do. An outlier stretches the scale of everything that shares it: with one scale for a tensor all weights fall into a few bins near zero; with blocks of 64 only its 63 neighbors suffer. NF4's dense middle softens a moderate outlier (figure outliers) and does nothing against a large one.
 #
 # **At the whiteboard.** $\mathrm{step} \propto \max |w|$ over all that share a scale
 
@@ -1012,7 +1009,7 @@ claims = [
      f"{activations['LoRA r = 8 on all linear layers']:.0f} MB LoRA (28)"],
     [6, "QLoRA quantizes symmetrically", "within limits", "scale yes; grid 7 negative, 0, 8 positive (30)"],
     [7, "NF4 is optimal", "within limits", f"bins used {bins:.1f} : 1; MAE within 0.1 % of the best code (31)"],
-    [8, "NF helps with outliers", "within limits", "blocks help, the code hardly (33, lesson 04)"],
+    [8, "NF helps with outliers", "within limits", "blocks contain it; NF4 softens a moderate one, no large one (33, figure outliers)"],
     [9, "int4 even, NF4 dense in the middle", "holds", "62 % of NF4's values within +-0.5, int4 47 % (figure codebooks)"],
     [10, "NF4 loses less than int4", "within limits",
      f"on {wins} of {len(layers35)} matrices; affine int4 wins up to block 64 (32)"],

@@ -1,0 +1,39 @@
+"""The error around a planted outlier, by its size: with a scale for each block, and with one for the tensor."""
+
+from minilora.plots.style import color, label
+
+LAYOUT = {"nrows": 1, "ncols": 2, "figsize": (10, 4.4), "sharey": True}
+
+
+def draw(axes, numbers):
+    """Left: the outlier's own block. Right: all other weights. Solid: scales by block; dotted: one for the tensor."""
+    size = numbers["block_size"]
+    titles = {"inside": f"The {size - 1} weights beside the outlier", "outside": "All other weights"}
+    styles = {"block": ("-", f"a scale for {size}"), "tensor": (":", "one scale for all")}
+    for ax, (place, title) in zip(axes, titles.items(), strict=True):
+        for scaling, by_code in numbers["error"].items():
+            for code, found in by_code.items():
+                line, name = styles[scaling]
+                ax.plot(
+                    numbers["sizes"], found[place], line, marker="o", color=color(code), label=f"{label(code)}, {name}"
+                )
+        ax.set_xscale("log")
+        ax.set_xticks(numbers["sizes"], [f"{s:g}" for s in numbers["sizes"]])
+        ax.minorticks_off()
+        ax.set_title(title)
+        ax.set_xlabel("size of the outlier, standard deviations")
+    axes[0].set_ylabel("mean absolute error / RMS")
+    axes[0].legend(loc="upper left")
+
+
+def caption(numbers) -> str:
+    """The finding, in numbers."""
+    block, tensor = numbers["error"]["block"], numbers["error"]["tensor"]
+    middle, largest = numbers["sizes"][2], numbers["sizes"][-1]
+    return (
+        f"With one scale for the tensor, an outlier of {middle:g} standard deviations raises the mean absolute error of all other "
+        f"weights to {tensor['int4']['outside'][2]:.2f} of their RMS with int4 and {tensor['nf4']['outside'][2]:.2f} with NF4; at "
+        f"{largest:g} both are at {tensor['nf4']['outside'][-1]:.2f}: nothing is left of them. With a scale for each block of "
+        f"{numbers['block_size']} they stay at {block['int4']['outside'][-1]:.3f} and {block['nf4']['outside'][-1]:.3f}, and only "
+        f"the outlier's own block suffers. The blocks contain an outlier; the code softens a moderate one and no large one."
+    )
