@@ -2,6 +2,7 @@
 
 import os
 import re
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,11 +35,13 @@ def execute(notebook, folder: Path):
     from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
 
-    # Sockets in the file system where there are such: two kernels that start at once can pick the same TCP port.
-    manager = AsyncKernelManager(kernel_name="python3", transport="tcp" if os.name == "nt" else "ipc")
     where = {"metadata": {"path": str(folder)}}
-    client = NotebookClient(notebook, km=manager, timeout=2 * LIMIT, record_timing=False, resources=where)
-    client.execute(env=os.environ | WORKER_ENVIRONMENT)
+    with tempfile.TemporaryDirectory() as sockets:
+        # Sockets in the file system where there are such: two kernels that start at once can pick the same TCP port.
+        address = {} if os.name == "nt" else {"transport": "ipc", "ip": f"{sockets}/kernel"}
+        manager = AsyncKernelManager(kernel_name="python3", **address)
+        client = NotebookClient(notebook, km=manager, timeout=2 * LIMIT, record_timing=False, resources=where)
+        client.execute(env=os.environ | WORKER_ENVIRONMENT)
     notebook.metadata = {"kernelspec": notebook.metadata["kernelspec"], "language_info": {"name": "python"}}
     for cell in notebook.cells:
         if "slider" in cell.metadata.get("tags", []):

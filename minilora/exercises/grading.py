@@ -33,7 +33,8 @@ def grade(exercise: Exercise, answer: Any) -> Verdict:
     wanted, _ = _results(exercise, exercise.run(exercise.solution))
     if touched:
         return Verdict(False, f"Your function wrote into its argument {touched}. Work on a copy: others still need it.")
-    if all(g is None or g is ... or (isinstance(g, _Raised) and "ellipsis" in g.text) for g in given):
+    blank, _ = _results(exercise, exercise.run("..."))
+    if all(map(_untouched, given, blank)):
         return Verdict(
             False, f"Still blank: put your answer in the place of ... and run the cell again ({exercise.name})."
         )
@@ -67,6 +68,11 @@ def alike(given: Any, wanted: Any) -> bool:
         return False
     a, b = a[np.isfinite(b)].astype(float), b[np.isfinite(b)].astype(float)
     return bool(np.all(np.abs(a - b) <= 1e-5 * np.abs(b).max(initial=0.0)))
+
+
+def _untouched(given, blank):
+    """Nothing came back, or the very error that the blank raises."""
+    return given is None or given is ... or (isinstance(given, _Raised) and given == blank)
 
 
 def _all_alike(given, wanted):
