@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-_MONOSPACED = "font-family: var(--jp-code-font-family, monospace); line-height: 1.35"
+_MONOSPACED = "font: 13px/1.35 var(--jp-code-font-family, monospace); white-space: pre; overflow-x: auto"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -65,7 +65,7 @@ def draw(figure: str, found: dict[str, Any] | None = None) -> None:
     _, axes = plt.subplots(**plot.LAYOUT)
     plot.draw(axes, found)
     plt.show()
-    markdown(f"*{plot.caption(found)}*")
+    markdown("> " + plot.caption(found).replace("*", r"\*"))
 
 
 def _text(value):

@@ -79,9 +79,8 @@ from ipywidgets import interact
 
 @interact(block_size=[16, 32, 64, 128, 256, 1024], second=[16, 64, 256, 1024, 4096])
 def bits_of_scale(block_size=64, second=256):
-    print(
-        f"before {32 / block_size:.4f}   after {8 / block_size + 32 / (block_size * second):.4f}   bits a weight"
-    )
+    print(f"bits a weight before: {32 / block_size:.4f}")
+    print(f"and after:            {8 / block_size + 32 / (block_size * second):.4f}")
 
 
 # %% [markdown]
@@ -235,9 +234,7 @@ table(
 print(
     f"on 65 billion weights exactly: {65e9 * (32 / 64 - 8 / 64 - 32 / (64 * 256)) / 8 / 1e9:.2f} GB saved"
 )
-print(
-    f"with 16-bit scales and no second quantization: {16 / 64} bits a weight, {65e9 * (16 / 64) / 8 / 1e9:.2f} GB"
-)
+print(f"16-bit scales alone: {16 / 64} bits a weight, {65e9 * 16 / 64 / 8 / 1e9:.2f} GB")
 
 # %% [markdown]
 # The paper's 3 GB for 65B are right. A plainer way, 16-bit scales, would get two thirds of the saving without a second level.
