@@ -109,7 +109,7 @@ logits from `p`, their softmax. Rows with ignored labels get zero.""",
             "(f(x + h * v) - f(x)) / h": "that is the one-sided difference: its error is of order h, not h squared.",
             "(f(x + h * v) - f(x - h * v)) / h": "the two points are 2 h apart.",
             "(f(x + h) - f(x - h)) / (2 * h)": "the direction is lost: a step of ones hides errors that cancel.",
-            "(f(x - h * v) - f(x + h * v)) / (2 * h)": "the sign is turned.",
+            "(f(x - h * v) - f(x + h * v)) / (2 * h)": "the sign is turned: minus the derivative.",
         },
         cases=lambda rng: [
             (_cubic, rng.standard_normal(4), rng.standard_normal(4), 0.1),

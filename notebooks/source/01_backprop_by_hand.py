@@ -209,11 +209,11 @@ for name, dp in (("ones", np.ones((3, 3))), ("random", rng.standard_normal((3, 3
 # And `gradcheck` catches it, and prints both numbers:
 
 # %% tags=["rtol=1"]
-forward = lambda z: np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)  # noqa: E731
+forward = lambda z: np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
 threefold = lambda z: (
     forward(z),
     lambda dp: 3 * forward(z) * (dp - np.sum(dp * forward(z), axis=1, keepdims=True)),
-)  # noqa: E731
+)
 try:
     gradcheck(threefold, logits, rng=np.random.default_rng(0))
 except GradcheckError as error:
