@@ -8,7 +8,7 @@ import numpy as np
 
 from minilora.adapters import LoraConfig, apply_lora, count_parameters
 from minilora.assets import load_base
-from minilora.data import ByteTokenizer, EpochBatches, encode_records, exact_match, split
+from minilora.data import ByteTokenizer, EpochBatches, encode_records, evaluate, split
 from minilora.experiments.parallel import run_all
 from minilora.training import Trainer, TrainingConfig
 
@@ -83,17 +83,15 @@ def train(run: Run) -> dict[str, float]:
         config = LoraConfig(r=run.rank, lora_alpha=run.rank, target_modules="all-linear")
         apply_lora(model, config, rng=np.random.default_rng(run.seed))
 
-    def evaluate():
-        logits, _ = model(eval_ids, inference=True)
-        loss, _ = model.loss(eval_ids, eval_labels, inference=True)
-        return {"loss": float(loss), "exact": exact_match(logits, eval_labels)}
+    def held_out_scores():
+        return evaluate(model, eval_ids, eval_labels)
 
-    before = evaluate()["loss"]
+    before = held_out_scores()["loss"]
     batches = EpochBatches(*encode_records(training, tokenizer), run.batch_size, seed=run.seed)
     settings = TrainingConfig(
         max_steps=run.steps, learning_rate=run.learning_rate, warmup_steps=max(1, run.steps // 20), seed=run.seed
     )
-    history = Trainer(model, settings, batches, evaluate=evaluate).train()
+    history = Trainer(model, settings, batches, evaluate=held_out_scores).train()
     final = history["eval"][-1]
     return {
         "loss": final["loss"],

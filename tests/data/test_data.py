@@ -6,15 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minilora import generate
+from minilora import Trainer, TrainingConfig, generate
 from minilora.data import (
     TASKS,
     ByteTokenizer,
     EpochBatches,
     RandomCrops,
     Record,
+    answers,
     corpus,
     encode_records,
+    evaluate,
     exact_match,
     load_records,
     split,
@@ -86,6 +88,24 @@ def test_exact_match_is_what_greedy_decoding_finds(make_model, rng):
     labels[:, 3:] = continued[:, 4:]
     logits, _ = model(continued[:, :-1])
     assert exact_match(logits, labels) == 0.5
+
+
+def test_answers_agree_with_the_exact_match(make_model):
+    model = make_model(vocab_size=256, max_position_embeddings=64, tie_word_embeddings=False)
+    records = [Record(a, b) for a, b in [("one", "1"), ("two", "22"), ("three", "333"), ("four", "4")]]
+    rows = encode_records(records, TOKENIZER)
+    before = evaluate(model, *rows)
+    Trainer(model, TrainingConfig(max_steps=60, learning_rate=0.02), EpochBatches(*rows, 4, seed=0)).train()
+    after = evaluate(model, *rows)
+    said = answers(model, [r.input for r in records], TOKENIZER, max_new_tokens=6)
+    assert after["loss"] < before["loss"] and before["exact"] == 0
+    assert after["exact"] == np.mean([a == r.target for a, r in zip(said, records, strict=True)]) > 0
+
+
+@pytest.mark.parametrize("inputs", ["one text", []])
+def test_answers_want_a_list_of_texts(make_model, inputs):
+    with pytest.raises(ValueError, match="inputs must be a list"):
+        answers(make_model(vocab_size=256), inputs, TOKENIZER)
 
 
 @pytest.mark.parametrize("task", TASKS)
