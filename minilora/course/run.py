@@ -41,7 +41,10 @@ def execute(notebook, folder: Path):
         address = {} if os.name == "nt" else {"transport": "ipc", "ip": f"{sockets}/kernel"}
         manager = AsyncKernelManager(kernel_name="python3", **address)
         client = NotebookClient(notebook, km=manager, timeout=2 * LIMIT, record_timing=False, resources=where)
-        client.execute(env=os.environ | WORKER_ENVIRONMENT)
+        # Not client.execute(): it also asks the kernel for its language, and now and then waits in vain for the answer.
+        with client.setup_kernel(env=os.environ | WORKER_ENVIRONMENT):
+            for i, cell in enumerate(notebook.cells):
+                client.execute_cell(cell, i, execution_count=client.code_cells_executed + 1)
     notebook.metadata = {"kernelspec": notebook.metadata["kernelspec"], "language_info": {"name": "python"}}
     for cell in notebook.cells:
         if "slider" in cell.metadata.get("tags", []):

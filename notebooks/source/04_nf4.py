@@ -168,9 +168,8 @@ print(
     "(first code in the high half)",
 )
 print("back:          ", back[:4])
-print(
-    f"stored: {q.packed.nbytes} bytes of codes and {q.absmax.nbytes} of scale, {q.bits_per_param} bits a weight"
-)
+print(f"stored: {q.packed.nbytes} bytes of codes and {q.absmax.nbytes} of scale")
+print(f"{q.bits_per_param} bits a weight")
 
 # %%
 show(blockwise.pack, blockwise.unpack)

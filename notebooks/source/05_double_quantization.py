@@ -231,9 +231,8 @@ table(
     ],
     rows,
 )
-print(
-    f"on 65 billion weights exactly: {65e9 * (32 / 64 - 8 / 64 - 32 / (64 * 256)) / 8 / 1e9:.2f} GB saved"
-)
+saved = 32 / 64 - 8 / 64 - 32 / (64 * 256)
+print(f"on 65 billion weights exactly: {65e9 * saved / 8 / 1e9:.2f} GB saved")
 print(f"16-bit scales alone: {16 / 64} bits a weight, {65e9 * 16 / 64 / 8 / 1e9:.2f} GB")
 
 # %% [markdown]

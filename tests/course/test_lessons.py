@@ -1,0 +1,143 @@
+"""The committed notebooks have the form that readers rely on. (`make notebooks` executes them.)"""
+
+import ast
+import json
+import re
+
+import pytest
+
+from minilora.course.build import EDITIONS, NOTEBOOKS, lessons
+from minilora.exercises import ALL, LESSONS
+
+EVERY = lessons()
+WIDEST = 104  # what an exported page shows
+
+
+def cells(lesson, edition="student"):
+    notebook = json.loads((EDITIONS[edition] / f"{lesson}.ipynb").read_text(encoding="utf-8"))
+    return [dict(cell, source="".join(cell["source"])) for cell in notebook["cells"]]
+
+
+def prose(lesson):
+    return "\n\n".join(cell["source"] for cell in cells(lesson) if cell["cell_type"] == "markdown")
+
+
+def code(lesson, edition="student"):
+    return [cell for cell in cells(lesson, edition) if cell["cell_type"] == "code"]
+
+
+def tags(cell):
+    return cell["metadata"].get("tags", [])
+
+
+def test_every_lesson_has_exercises_and_both_editions():
+    assert set(EVERY) == set(LESSONS)
+    assert all((folder / f"{lesson}.ipynb").is_file() for folder in EDITIONS.values() for lesson in EVERY)
+    assert {path.stem for path in NOTEBOOKS.glob("*.ipynb")} == set(EVERY)
+
+
+@pytest.mark.parametrize("lesson", EVERY)
+def test_a_lesson_opens_with_its_question_and_ends_with_five_lines(lesson):
+    first, last = cells(lesson)[0]["source"], cells(lesson)[-1]["source"]
+    assert first.startswith(f"# {lesson[:2]} · ")
+    assert all(f"**{word}.**" in first for word in ("Question", "Assumes", "Seconds"))
+    seconds = int(re.search(r"\*\*Seconds\.\*\* About (\d+)", first)[1])
+    assert 0 < seconds <= 60
+    assert "## Summary" in last and len(re.findall(r"(?m)^\d\. ", last)) == 5
+    assert "**Papers.**" in last and re.search(r"\*\*(Next\.|Back to)\*\*", last)
+
+
+@pytest.mark.parametrize("lesson", EVERY)
+def test_a_lesson_announces_its_sections(lesson):
+    announced = re.findall(r"(?m)^\d+\. (.+?)(?:: (?:questions )?\d+ to \d+)?$", cells(lesson)[0]["source"])
+    plain = [re.sub(r"[$`*\\]", "", line) for line in re.findall(r"(?m)^##? \d+\. (.+)$", prose(lesson))]
+    assert announced and all(re.sub(r"[$`*\\]", "", title) in plain for title in announced)
+
+
+@pytest.mark.parametrize("edition", EDITIONS)
+@pytest.mark.parametrize("lesson", EVERY)
+def test_notebooks_are_thin(lesson, edition):
+    """No class; functions only where a slider or an exercise is; nothing too wide or too long to read."""
+    for cell in code(lesson, edition):
+        tree = ast.parse(cell["source"])
+        kinds = [type(node) for node in ast.walk(tree)]
+        assert ast.ClassDef not in kinds
+        if not {"slider", "exercise"} & set(tags(cell)):
+            assert ast.FunctionDef not in kinds, cell["source"]
+        assert max(map(len, cell["source"].splitlines())) <= WIDEST or "# fmt: skip" in cell["source"], cell["source"]
+        assert cell["source"].count("\n") < 45
+
+
+@pytest.mark.parametrize("lesson", [lesson for lesson in EVERY if lesson != "09_interview"])
+def test_a_slider_comes_after_something_static(lesson):
+    sources = code(lesson)
+    sliders = [i for i, cell in enumerate(sources) if "slider" in tags(cell)]
+    assert sliders and sliders[0] > 1
+    assert sources[sliders[0] - 1]["outputs"] or sources[sliders[0] - 2]["outputs"]
+    assert all("interact" in sources[i]["source"] and not sources[i]["outputs"] for i in sliders)
+
+
+def test_the_sliders_of_the_course_cover_what_matters():
+    text = "\n".join(cell["source"] for lesson in EVERY for cell in code(lesson) if "slider" in tags(cell))
+    assert all(re.search(rf"\b{word}\b", text) for word in ("r", "alpha", "bits", "block_size", "outlier"))
+
+
+@pytest.mark.parametrize("lesson", EVERY)
+def test_students_get_blanks_and_solutions_are_right(lesson):
+    for edition, words in (("student", "Still blank"), ("solution", "Right.")):
+        done = [cell for cell in code(lesson, edition) if "exercise" in tags(cell)]
+        assert len(done) >= 3
+        for cell in done:
+            name = re.search(r'check\("(\w+)"', cell["source"])[1]
+            assert ALL[name] in LESSONS[lesson]
+            assert words in "".join(cell["outputs"][-1]["text"])
+
+
+@pytest.mark.parametrize("lesson", EVERY)
+def test_links_and_files_named_are_there(lesson):
+    text = prose(lesson)
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert target.startswith("https://") or (NOTEBOOKS / target).exists(), target
+    for path in re.findall(r"\b((?:minilora|tests|benchmarks|figures|notebooks)/[\w/]+\.\w+)", text):
+        assert (NOTEBOOKS.parent / path).exists(), path
+
+
+QUESTIONS = re.split(r"(?m)^## (?=\d+\. )", prose("09_interview"))[1:]
+WHITEBOARD = [cell["source"] for cell in code("09_interview") if "whiteboard" in tags(cell)]
+PARTS = ("In 60 seconds", "At the whiteboard", "Evidence", "They go on to ask", "Wrong answers")
+
+
+def test_there_are_at_least_thirty_questions_numbered_in_order():
+    numbers = [int(question.split(".")[0]) for question in QUESTIONS]
+    assert numbers == list(range(1, len(numbers) + 1)) and len(numbers) >= 30
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda q: q.split(".")[0])
+def test_a_question_has_all_its_parts(question):
+    places = [question.find(f"**{part}.**") for part in PARTS]
+    assert -1 not in places and places == sorted(places)
+    spoken = question[places[0] : places[1]]
+    assert 25 <= len(spoken.split()) <= 170, "sixty seconds are about 150 words"
+
+
+def test_the_whiteboard_runs_in_order_and_has_five_lines():
+    namespace = {}
+    exec(code("09_interview")[0]["source"], namespace)  # our own text, from the notebook
+    assert len(WHITEBOARD) >= 30
+    for cell in WHITEBOARD:
+        lines = [line for line in cell.splitlines() if line.strip() and not line.startswith(("import", "from"))]
+        assert len(lines) <= 5, cell
+        assert "assert " in cell, cell
+        exec(cell, namespace)
+
+
+def test_all_claims_are_there_with_a_verdict():
+    tables = "\n".join(
+        "".join(output["data"]["text/markdown"])
+        for cell in code("09_interview")
+        for output in cell["outputs"]
+        if "text/markdown" in output.get("data", {})
+    )
+    rows = dict(re.findall(r"(?m)^\| (\d+) \| [^|]+ \| ([^|]+) \|", tables))
+    assert [number for number in range(1, 30) if str(number) not in rows] == []
+    assert "wrong" in rows["25"]

@@ -1,0 +1,34 @@
+"""What notebooks show: code from its source, tables as Markdown, the committed numbers."""
+
+import json
+
+import pytest
+
+from minilora.course import numbers, pages
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    found = []
+    monkeypatch.setattr(pages, "markdown", found.append)
+    return found
+
+
+def test_a_table_aligns_numbers_and_keeps_four_digits(shown):
+    pages.table(["what", "count", "share"], [["a", 1234567, 0.123456], ["b", 2, 1e-9]])
+    assert shown[0].splitlines() == [
+        "| what | count | share |",
+        "| :--- | ---: | ---: |",
+        "| a | 1,234,567 | 0.1235 |",
+        "| b | 2 | 1e-09 |",
+    ]
+
+
+def test_the_numbers_are_the_committed_ones():
+    stored = json.loads((pages.ROOT / "figures" / "scale_memory.json").read_text())
+    assert numbers("scale_memory") == stored["numbers"]
+
+
+def test_a_figure_without_numbers_says_what_to_do():
+    with pytest.raises(FileNotFoundError, match="make figures"):
+        numbers("no_such_figure")
