@@ -4,10 +4,13 @@ VENV := .venv
 PARITY := .venv-parity
 BIN := $(VENV)/bin
 
-.PHONY: help figures redraw check test lint parity base clean
+.PHONY: help course notebooks build-notebooks figures redraw check test lint parity base clean
 
 help:
 	@echo "make figures   compute and draw every figure (under ten minutes on two cores)"
+	@echo "make course    open the lessons in JupyterLab, at the first"
+	@echo "make notebooks execute every lesson and report what no longer matches its committed copy"
+	@echo "make build-notebooks  write the lessons anew from notebooks/source"
 	@echo "make redraw    draw the figures again from the committed numbers"
 	@echo "make check     compute the figures again and compare with the committed numbers"
 	@echo "make test      run the tests"
@@ -21,6 +24,15 @@ figures: $(VENV)/ready
 
 redraw: $(VENV)/ready
 	$(BIN)/python -m minilora figures --redraw
+
+course: $(VENV)/ready-notebooks
+	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+
+notebooks: $(VENV)/ready-notebooks
+	$(BIN)/python -m minilora.course compare
+
+build-notebooks: $(VENV)/ready-notebooks
+	$(BIN)/python -m minilora.course write
 
 check: $(VENV)/ready
 	$(BIN)/python -m minilora figures --check
@@ -55,6 +67,10 @@ $(VENV)/ready: pyproject.toml constraints.txt
 
 $(VENV)/ready-test: $(VENV)/ready
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test]"
+	@touch $@
+
+$(VENV)/ready-notebooks: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[notebooks]"
 	@touch $@
 
 $(VENV)/ready-dev: $(VENV)/ready

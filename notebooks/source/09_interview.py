@@ -914,11 +914,9 @@ assert activations["the same with checkpointing"] < 0.2 * activations["LoRA r = 
 # %% tags=["whiteboard"]
 model, ten = load_base(), encode_records(split("dates", 10, 1, seed=0)[0], ByteTokenizer())
 apply_lora(model, LoraConfig(r=8, target_modules="all-linear"), rng=rng)
-settings = TrainingConfig(max_steps=30, learning_rate=0.006)
-loss = Trainer(model, settings, EpochBatches(*ten, 10, seed=0)).train()["loss"]
-assert (
-    loss[-1] < 0.5 * loss[0] and lora_layers(model)["layers.0.mlp.up_proj"].lora_B.value.any()
-)
+loss = Trainer(model, TrainingConfig(30, 0.006), EpochBatches(*ten, 10, seed=0)).train()["loss"]
+moved = [layer.lora_B.value.any() for layer in lora_layers(model).values()]
+assert loss[-1] < 0.5 * loss[0] and all(moved)
 
 # %% [markdown]
 # **Evidence.** The lines above; [02, section 3](02_lora.ipynb) for the stuck start; figure rank_fit for too little rank.

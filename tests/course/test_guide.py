@@ -1,0 +1,41 @@
+"""The ways in: README, the guide to the lessons, the Makefile."""
+
+import re
+
+import pytest
+
+from minilora.course.build import NOTEBOOKS, lessons
+
+ROOT = NOTEBOOKS.parent
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "notebooks/README.md", "figures/README.md"])
+def test_links_lead_somewhere(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert target.startswith("https://") or ((ROOT / page).parent / target).exists(), target
+
+
+def test_the_guide_lists_every_lesson_in_order():
+    text = (NOTEBOOKS / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"(?m)^\| \[[^\]]+\]\((\w+)\.ipynb\)", text) == lessons()
+
+
+def test_the_guide_promises_no_more_time_than_the_lessons_do():
+    """No lesson is said to run longer than it says itself."""
+    text = (NOTEBOOKS / "README.md").read_text(encoding="utf-8")
+    for lesson, seconds in re.findall(r"(?m)^\| \[[^\]]+\]\((\w+)\.ipynb\) \|[^|]+\| \d+ \| (\d+) s", text):
+        source = (NOTEBOOKS / "source" / f"{lesson}.py").read_text(encoding="utf-8")
+        assert int(seconds) <= int(re.search(r"\*\*Seconds\.\*\* About (\d+)", source)[1]), lesson
+
+
+def test_the_first_screen_shows_a_figure_and_the_way_to_lesson_0():
+    first = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:25]
+    assert sum(line.startswith("![") for line in first) == 1
+    assert any("notebooks/00_start_here.ipynb" in line for line in first)
+
+
+def test_every_target_that_help_names_is_there():
+    text = (ROOT / "Makefile").read_text()
+    named = set(re.findall(r'@echo "make ([\w-]+)', text))
+    assert named == set(re.findall(r"(?m)^([\w-]+):", text)) - {"help"}
