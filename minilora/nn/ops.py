@@ -145,7 +145,7 @@ def causal_attention(q, k, v):
     """
     (B, H, T, d), (K, S) = q.shape, k.shape[1:3]
     scale = 1.0 / math.sqrt(d)
-    qg = q.reshape(B, K, H // K * T, d)  # (B, H, T, d) -> (B, K, G*T, d): the group's queries under one another
+    qg = q.reshape(B, K, H // K * T, d)  # (B, H, T, d) -> (B, K, G*T, d): a group's queries, stacked
     p = qg @ k.swapaxes(-1, -2)  # (B, K, G*T, S)
     p *= scale
     p.reshape(B, H, T, S)[:] += _causal_mask(T, S, p.dtype)

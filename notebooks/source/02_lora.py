@@ -101,7 +101,7 @@ print(f"worst relative error: {gradcheck(layer, x, rng=rng).worst:.0e}")
 # %% [markdown]
 # ## 3. Why A is random and B is zero
 #
-# The bypass must start at zero, so that training starts from the pretrained model and not from noise. Three starts do that or fail to:
+# The bypass must start at zero, so that training starts from the pretrained model and not from noise. Four starts, of which two do that and can learn:
 
 # %%
 rows = []
