@@ -1,10 +1,11 @@
 """NF4 on a 4096x4096 float32 array: minilora beside bitsandbytes on the CPU, in the same run.
 
-    OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 .venv-parity/bin/python benchmarks/quantize.py
+    .venv-parity/bin/python benchmarks/quantize.py
 
-Medians over alternating rounds; the ratio is bitsandbytes' time over ours. minilora uses one thread.
+Medians over alternating rounds, both with one thread, then both with two; the ratio is bitsandbytes' time over ours.
 """
 
+import os
 import time
 import tracemalloc
 from statistics import median
@@ -29,6 +30,7 @@ def main():
     tensor = torch.tensor(w)
     for threads in (1, 2):
         torch.set_num_threads(threads)
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # minilora reads it at each call
         times = {name: [] for name in ("quantize", "quantize bnb", "dequantize", "dequantize bnb")}
         for _ in range(ROUNDS):
             seconds, q = timed(quantize, w)
@@ -42,7 +44,7 @@ def main():
         for kind in ("quantize", "dequantize"):
             ours, theirs = median(times[kind]), median(times[f"{kind} bnb"])
             print(
-                f"{kind:11} minilora {ours / w.size * 1e9:6.2f} ns a value, bitsandbytes ({threads} threads) "
+                f"{kind:11} {threads} thread(s): minilora {ours / w.size * 1e9:6.2f} ns a value, bitsandbytes "
                 f"{theirs / w.size * 1e9:6.2f}: ratio {theirs / ours:.2f}"
             )
     tracemalloc.start()

@@ -1,5 +1,6 @@
 """`minilora doctor`: what is here, what is missing, and how to mend it."""
 
+import ctypes
 import importlib.metadata
 import os
 import platform
@@ -42,14 +43,32 @@ def installed(name: str) -> str | None:
         return None
 
 
+def blas_threads() -> int | None:
+    """How many threads numpy's OpenBLAS uses, asked of the library itself; None if numpy came with another BLAS."""
+    import numpy as np
+
+    package = Path(np.__file__).parent
+    for folder in (package.parent / "numpy.libs", package / ".dylibs"):  # Linux and Windows; macOS
+        for path in sorted(folder.glob("*openblas*")):
+            library = ctypes.CDLL(str(path))
+            for prefix in ("scipy_", ""):
+                for suffix in ("64_", ""):
+                    ask = getattr(library, f"{prefix}openblas_get_num_threads{suffix}", None)
+                    if ask is not None:
+                        return int(ask())
+    return None
+
+
 def blas_line() -> str:
-    """Which BLAS numpy was built with, and how many threads it is told to use."""
+    """Which BLAS numpy was built with, how many threads it uses, and what the environment tells it."""
     import numpy as np
 
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     told = {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ}
     cores = os.cpu_count() or 1
-    line = f"BLAS {blas.get('name')} {blas.get('version', '')}, {cores} cores, threads: {told or 'its own choice'}"
+    used = blas_threads() or "unknown"
+    line = f"BLAS {blas.get('name')} {blas.get('version', '')}, {cores} cores, threads: {used}"
+    line += f" (told {', '.join(f'{name}={value}' for name, value in told.items())})" if told else " (its own choice)"
     if any(value.isdigit() and int(value) > cores for value in told.values()):
         line += f"  <- more threads than cores is slower: export {next(iter(told))}={cores}"
     return line

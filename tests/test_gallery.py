@@ -1,5 +1,8 @@
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,3 +80,17 @@ def test_doctor(capsys, monkeypatch):
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "999")
     main(["doctor"])
     assert "more threads than cores" in capsys.readouterr().out
+
+
+def test_doctor_asks_the_blas_how_many_threads_it_uses():
+    code = "from minilora.doctor import blas_threads; print(blas_threads())"
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"OPENBLAS_NUM_THREADS": told},
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
+        for told in ("1", "2")
+    ]
+    assert said in (["1", "2"], ["1", "1"], ["None", "None"])  # two threads need two cores; None: another BLAS

@@ -1,14 +1,23 @@
 """Blocks of weights to codes and back, and codes to bytes and back.
 
-Blocks run over the flattened array and may straddle rows. All work goes through chunks of some 64 thousand values, which
-stay in the processor's cache; no temporary is larger.
+Blocks run over the flattened array and may straddle rows. All work goes through chunks that stay in the processor's cache,
+so temporaries are small beside the result. Chunks of a large array are shared out among threads (numpy lets go of the
+interpreter while it computes); which thread takes which chunk changes no bit.
 """
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from minilora.quant.codebooks import Codebook
 
-CHUNK = 65536
+CHUNK, LARGE_CHUNK = (
+    2**16,
+    2**19,
+)  # values; threads want large ones, as they queue for the interpreter between any two steps
+SERIAL_BELOW = 16 * CHUNK  # starting threads would cost more than they save
 TINY = np.float32(1e-38)  # what an all-zero block is divided by, as in bitsandbytes
 
 
@@ -35,7 +44,8 @@ def quantize_blocks(flat: np.ndarray, book: Codebook, block_size: int) -> tuple[
     n = flat.size
     packed = np.empty(packed_size(n, book.bits), np.uint8)
     scales = np.empty(-(-n // block_size), np.float32)
-    for start, end in chunks(n, block_size):
+
+    def work(start, end):
         x = flat[start:end].astype(np.float32)  # a copy that may be scaled in place
         block = start // block_size
         full = (end - start) // block_size * block_size
@@ -51,6 +61,8 @@ def quantize_blocks(flat: np.ndarray, book: Codebook, block_size: int) -> tuple[
         place = start * book.bits // 8
         piece = pack(encode(x, book), book.bits, filler=encode(np.zeros(1, np.float32), book)[0])
         packed[place : place + piece.size] = piece
+
+    for_each_chunk(work, n, block_size)
     return packed, scales
 
 
@@ -61,7 +73,8 @@ def dequantize_blocks(packed: np.ndarray, scales: np.ndarray, book: Codebook, bl
         # One byte is two values: look both up at once, as one 8-byte entry of a table with 256.
         decoding = book.decoding
         pairs = np.stack([np.repeat(decoding, 16), np.tile(decoding, 16)], axis=1).view(np.uint64)[:, 0].copy()
-    for start, end in chunks(out.size, block_size):
+
+    def work(start, end):
         x = out[start:end]
         piece = packed[start * book.bits // 8 : packed_size(end, book.bits)]
         if pairs is not None and (end - start) % 2 == 0:
@@ -76,6 +89,8 @@ def dequantize_blocks(packed: np.ndarray, scales: np.ndarray, book: Codebook, bl
         rows *= scales[block : block + len(rows), None]
         if full < x.size:
             x[full:] *= scales[-1]
+
+    for_each_chunk(work, out.size, block_size)
 
 
 def pack(codes: np.ndarray, bits: int, filler: int = 0) -> np.ndarray:
@@ -112,9 +127,30 @@ def packed_size(n: int, bits: int) -> int:
     return -(-n * bits // 8)
 
 
-def chunks(n: int, block_size: int):
-    """(start, end) over n values: whole blocks, about CHUNK values at a time, each start on a whole byte."""
+def chunks(n: int, block_size: int, size: int | None = None):
+    """(start, end) over n values: whole blocks, about `size` values at a time (CHUNK), each start on a whole byte."""
     # Eight blocks always end on a whole byte, whatever the bits of a code.
-    size = max(1, CHUNK // (8 * block_size)) * 8 * block_size
+    size = max(1, (size or CHUNK) // (8 * block_size)) * 8 * block_size
     for start in range(0, n, size):
         yield start, min(start + size, n)
+
+
+def for_each_chunk(work: Callable[[int, int], None], n: int, block_size: int) -> None:
+    """work(start, end) for every chunk, in threads where that pays. No chunk may need another's result."""
+    workers = 1 if n < SERIAL_BELOW else threads()
+    # Six bytes of temporaries a value: what all workers hold together stays below the result, half a byte a value.
+    pieces = chunks(n, block_size, min(LARGE_CHUNK, max(CHUNK, n // (16 * workers))))
+    if workers == 1:
+        for start, end in pieces:
+            work(start, end)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        for future in [pool.submit(work, *piece) for piece in pieces]:
+            future.result()  # raises what the work raised
+
+
+def threads() -> int:
+    """How many threads to use: OMP_NUM_THREADS, which torch and BLAS obey as well, or else the cores there are."""
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, int(told)) if told.isdigit() else cores

@@ -971,10 +971,6 @@ before, rank_fit, sweep = (
     numbers("rank_fit")["tasks"],
     numbers("lr_sweep"),
 )
-median = {
-    task: {r: sorted(runs)[1] for r, runs in found["loss"].items()}
-    for task, found in rank_fit.items()
-}
 bins, inner = (numbers("codebooks")[key] for key in ("nf4_unevenness", "inner_half"))
 layers35 = numbers("quantization_error")["layers"]
 wins = sum(found["nf4"] < found["int4"] for found in layers35.values())

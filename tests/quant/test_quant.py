@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minilora.quant import codebook, get_codebook, normal_float, quantize, quantize_scales, scale_map, storage_bytes
+from minilora.quant import (
+    blockwise,
+    codebook,
+    get_codebook,
+    normal_float,
+    quantize,
+    quantize_scales,
+    scale_map,
+    storage_bytes,
+)
 from minilora.quant.blockwise import pack, packed_size, unpack
 
 # Dettmers et al. 2023, appendix E, as float32.
@@ -166,3 +175,31 @@ def test_no_temporary_is_larger_than_the_result(rng):
     back = q.dequantize()
     assert tracemalloc.get_traced_memory()[1] - held < 2 * back.nbytes
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize("code", ["nf4", "nf3", "int4_affine"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_threads_change_no_bit(code, dtype, rng, monkeypatch):
+    w = rng.standard_normal(3 * blockwise.CHUNK + 77).astype(dtype)
+    found = {}
+    for told, below in (("1", 0), ("3", 0), ("3", 10**9)):
+        monkeypatch.setenv("OMP_NUM_THREADS", told)
+        monkeypatch.setattr(blockwise, "SERIAL_BELOW", below)
+        q = quantize(w, code, block_size=64)
+        found[told, below] = (q.packed.tobytes(), q.scales.tobytes(), q.dequantize().tobytes())
+    assert len(set(found.values())) == 1
+
+
+def test_an_error_in_a_thread_is_raised(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setattr(blockwise, "SERIAL_BELOW", 0)
+    with pytest.raises(ZeroDivisionError):
+        blockwise.for_each_chunk(lambda start, end: 1 / start, 3 * blockwise.CHUNK, 64)
+
+
+@pytest.mark.parametrize(("told", "threads"), [("3", 3), ("0", 1), ("1", 1)])
+def test_threads_are_told_by_the_environment(told, threads, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", told)
+    assert blockwise.threads() == threads
+    monkeypatch.setenv("OMP_NUM_THREADS", "many")
+    assert blockwise.threads() >= 1
