@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib
 import pytest
 
 from minilora import gallery
@@ -16,6 +17,9 @@ FIGURES = ROOT / "figures"
 
 @pytest.mark.parametrize("figure", gallery.FIGURES, ids=lambda figure: figure.name)
 def test_redrawn_byte_for_byte(figure, tmp_path):
+    drawn_by = (ROOT / "constraints.txt").read_text()
+    if f"matplotlib=={matplotlib.__version__}" not in drawn_by:
+        pytest.skip("another matplotlib draws other bytes; make test installs the one that drew the committed figures")
     shutil.copy(FIGURES / f"{figure.name}.json", tmp_path)
     gallery.draw(figure, tmp_path)
     for suffix in ("svg", "png"):

@@ -9,7 +9,9 @@ from minilora.course.build import NOTEBOOKS, lessons
 ROOT = NOTEBOOKS.parent
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "notebooks/README.md", "figures/README.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "notebooks/README.md", "figures/README.md", "benchmarks/README.md"]
+)
 def test_links_lead_somewhere(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#]+)\)", text):
