@@ -187,7 +187,7 @@ def write_pages(out: Path) -> None:
     done = [figure for figure in FIGURES if (out / f"{figure.name}.json").is_file()]
     parts = ["# Figures\n\nMade by `make figures`; this page is generated from the JSON files.\n"]
     for figure in done:
-        caption = load(figure, out)["caption"]
+        caption = _plain(load(figure, out)["caption"])
         links = f"[numbers]({figure.name}.json), [SVG]({figure.name}.svg)"
         parts.append(
             f"## {figure.name}\n\n{figure.question}\n\n![{figure.name}]({figure.name}.png)\n\n{caption} ({links})\n"
@@ -197,7 +197,12 @@ def write_pages(out: Path) -> None:
     readme = out.resolve().parent / "README.md"
     begin, end = "<!-- findings:begin -->", "<!-- findings:end -->"
     if readme.is_file() and begin in (text := readme.read_text(encoding="utf-8")):
-        lines = "\n".join(f"- **[{f.name}](figures/{f.name}.png)** {load(f, out)['caption']}" for f in done)
+        lines = "\n".join(f"- **[{f.name}](figures/{f.name}.png)** {_plain(load(f, out)['caption'])}" for f in done)
         head, rest = text.split(begin)
         text = f"{head}{begin}\n{lines}\n{end}{rest.split(end)[1]}"
         storage.write_atomically(readme, lambda file: file.write(text.encode()))
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown shows as it is: a sample says "__str__", which is not meant bold, and 64*256 no slanted word."""
+    return text.replace("_", r"\_").replace("*", r"\*")

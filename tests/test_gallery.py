@@ -98,3 +98,9 @@ def test_doctor_asks_the_blas_how_many_threads_it_uses():
         for told in ("1", "2")
     ]
     assert said in (["1", "2"], ["1", "1"], ["None", "None"])  # two threads need two cores; None: another BLAS
+
+
+def test_captions_are_shown_as_they_are():
+    """A sample of the base says "__str__": Markdown would make it bold."""
+    findings = (ROOT / "README.md").read_text(encoding="utf-8").split("findings:begin -->")[1].split("<!--")[0]
+    assert r"\_\_" in findings and "__" not in findings

@@ -65,7 +65,7 @@ def draw(figure: str, found: dict[str, Any] | None = None) -> None:
     _, axes = plt.subplots(**plot.LAYOUT)
     plot.draw(axes, found)
     plt.show()
-    markdown("> " + plot.caption(found).replace("*", r"\*"))
+    markdown("> " + plot.caption(found).replace("*", r"\*").replace("_", r"\_"))
 
 
 def _text(value):
