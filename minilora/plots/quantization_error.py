@@ -2,30 +2,59 @@
 
 from minilora.plots.style import color, label
 
-LAYOUT = {"nrows": 2, "ncols": 2, "figsize": (10, 7.6), "sharex": True}
+LAYOUT = {"nrows": 3, "ncols": 4, "figsize": (13, 10), "height_ratios": (1, 1, 1.05)}
 TITLES = {
     "normal": "Normal weights",
-    "student_t": "Heavy tails (Student's t, 4 degrees of freedom)",
+    "student_t": "Heavy tails (Student's t, 4 d.f.)",
     "uniform": "Uniform weights",
     "base": "The base's real weights",
 }
+MEASURES = {"rms": "RMS error", "mae": "mean absolute error"}
 
 
 def draw(axes, numbers):
-    """One panel a source: RMS error as a share of the weights' RMS."""
-    sizes = numbers["block_sizes"]
-    for ax, (source, codes) in zip(axes.flat, numbers["error"].items(), strict=True):
-        for code, errors in codes.items():
-            ax.plot(sizes, errors["rms"]["mean"], color=color(code), label=label(code), marker="o", markersize=3)
+    """A row for each measure of error, a column for each source; below, the base matrix by matrix."""
+    for row, measure in zip(axes[:2], MEASURES, strict=True):
+        _draw_sources(row, numbers, measure)
+    for ax in axes[0]:
+        ax.tick_params(labelbottom=False)
+    for ax, source in zip(axes[0], numbers["error"], strict=True):
         ax.set_title(TITLES[source])
-        ax.set_xscale("log", base=2)
-        ax.set_xticks(sizes, [str(size) for size in sizes], rotation=45)
-        ax.set_ylim(bottom=0)
-    for ax in axes[:, 0]:
-        ax.set_ylabel("RMS error / RMS of the weights")
     for ax in axes[1]:
-        ax.set_xlabel("block size (weights that share a scale)")
-    axes[0, 0].legend(loc="lower right", ncols=2)
+        ax.set_xlabel("block size")
+    for ax in axes[2]:
+        ax.remove()
+    wide = axes[0, 0].figure.add_subplot(axes[2, 0].get_gridspec()[2, :])
+    _draw_matrices(wide, numbers["layers"])
+
+
+def _draw_sources(axes, numbers, measure):
+    sizes = numbers["block_sizes"]
+    for ax, codes in zip(axes, numbers["error"].values(), strict=True):
+        for code, errors in codes.items():
+            ax.plot(sizes, errors[measure]["mean"], color=color(code), marker="o", markersize=3)
+        ax.set_xscale("log", base=2)
+        ax.set_xticks(sizes, [str(size) for size in sizes], rotation=60)
+        ax.set_ylim(bottom=0)
+    axes[0].set_ylabel(f"{MEASURES[measure]} / RMS")
+
+
+def _draw_matrices(ax, layers):
+    places = range(len(layers))
+    for code in next(iter(layers.values())):
+        ax.plot(places, [found[code] for found in layers.values()], "o", color=color(code), label=label(code))
+    names = [path.split(".")[-1].removesuffix("_proj") for path in layers]
+    ax.set_xticks(places, names, rotation=90)
+    ax.set_xlim(-0.7, len(layers) - 0.3)
+    ax.set_ylim(bottom=0)
+    for first in range(0, len(layers), 7):  # seven matrices a layer
+        ax.axvline(first - 0.5, color="#bbbbbb", linewidth=0.8)
+        ax.text(first - 0.3, 0.004, f"layer {first // 7}")
+    ax.grid(axis="x", visible=False)
+    ax.set_ylabel("RMS error / RMS")
+    affine = sum(found["int4_affine"] < found["nf4"] for found in layers.values())
+    ax.set_title(f"The base matrix by matrix, in blocks of 64: affine int4 beats NF4 on {affine} of {len(layers)}")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 0.12), ncols=6, frameon=True, framealpha=1, edgecolor="white")
 
 
 def caption(numbers) -> str:

@@ -190,7 +190,7 @@ plt.show()
 # %% [markdown]
 # ## 4. The error, by block size and source
 #
-# RMS error over the RMS of the weights. Small blocks err less, since their scale fits better, and cost more scales (lesson 05).
+# RMS error and mean absolute error, both over the RMS of the weights; below, each matrix of the base. Small blocks err less, since their scale fits better, and cost more scales (lesson 05).
 
 # %%
 draw("quantization_error")
