@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-_MONOSPACED = "font: 13px/1.35 var(--jp-code-font-family, monospace); white-space: pre-wrap"
+_MONOSPACED = "font: 12px/1.4 var(--jp-code-font-family, monospace); white-space: pre-wrap; word-break: normal"
 ROOT = Path(__file__).resolve().parents[2]
 
 
