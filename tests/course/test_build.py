@@ -1,11 +1,14 @@
 """One source, two editions. (Needs the `notebooks` extra; skipped without it.)"""
 
+import contextlib
+import io
 import json
 
 import pytest
 
 pytest.importorskip("jupytext")
 from minilora.course import build as building
+from minilora.course import run
 from minilora.course.build import EDITIONS, build, lessons
 
 
@@ -30,3 +33,52 @@ def test_an_unknown_exercise_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(building, "NOTEBOOKS", tmp_path)
     with pytest.raises(ValueError, match="10_x asks for no_such"):
         build("10_x", "student")
+
+
+@pytest.mark.parametrize(("losses", "raises"), [(0, False), (1, False), (2, True)])
+def test_a_kernel_that_loses_a_message_gets_a_second_chance(losses, raises, monkeypatch, tmp_path):
+    exceptions = pytest.importorskip("nbclient.exceptions")
+    calls = []
+
+    def run_cells(notebook, folder):
+        calls.append(folder)
+        if len(calls) <= losses:
+            raise exceptions.CellTimeoutError("no answer")
+        return 1.5
+
+    monkeypatch.setattr(run, "_run_cells", run_cells)
+    if raises:
+        with pytest.raises(exceptions.CellTimeoutError):
+            run.execute(build("02_lora", "student"), tmp_path)
+    else:
+        assert run.execute(build("02_lora", "student"), tmp_path) == 1.5
+    assert len(calls) == min(losses + 1, 2)
+
+
+def test_a_changed_number_and_a_changed_cell_are_reported(monkeypatch, tmp_path):
+    """The whole way from source to report, with exec in the place of a kernel."""
+    nbformat = pytest.importorskip("nbformat")
+
+    def run_cells(notebook, folder):
+        for count, cell in enumerate(notebook.cells, 1):
+            with contextlib.redirect_stdout(io.StringIO()) as printed:
+                exec(cell.source)
+            cell.execution_count = count
+            cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=printed.getvalue())]
+        return 0.1
+
+    monkeypatch.setattr(run, "_run_cells", run_cells)
+    (tmp_path / "source").mkdir()
+    source = tmp_path / "source" / "10_x.py"
+    source.write_text("# %%\nprint('sum', 1 + 1)\n\n# %%\nprint('same')\n")
+    monkeypatch.setattr(building, "NOTEBOOKS", tmp_path)
+    monkeypatch.setitem(EDITIONS, "student", tmp_path)
+    assert run.write("10_x", "student").wrong == []
+    assert run.compare("10_x", "student").wrong == []
+    path = tmp_path / "10_x.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[0].outputs[0].text = "sum 3\n"
+    nbformat.write(notebook, path)
+    assert "stored 3, computed 2" in run.compare("10_x", "student").wrong[0]
+    source.write_text("# %%\nprint('sum', 1 + 1)\n")
+    assert any("is not what its source builds" in line for line in run.compare("10_x", "student").wrong)
