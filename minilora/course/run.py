@@ -14,7 +14,7 @@ from minilora.course.pages import ROOT
 from minilora.experiments.parallel import WORKER_ENVIRONMENT, run_all
 
 RTOL = 1e-3  # for numbers in text outputs; a cell tagged "rtol=0.2" says its own
-LIMIT = 60  # seconds a notebook may take on two cores
+LIMIT = 60  # seconds a notebook should take on two cores; a busy machine may need more, so only the report says so
 NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?")
 
 
@@ -57,7 +57,7 @@ def _run_cells(notebook, folder):
         # Sockets in the file system where there are such: two kernels that start at once can pick the same TCP port.
         address = {} if os.name == "nt" else {"transport": "ipc", "ip": f"{sockets}/kernel"}
         manager = AsyncKernelManager(kernel_name="python3", **address)
-        client = NotebookClient(notebook, km=manager, timeout=LIMIT, record_timing=False, resources=where)
+        client = NotebookClient(notebook, km=manager, timeout=2 * LIMIT, record_timing=False, resources=where)
         # Not client.execute(): it also asks the kernel for its language, and now and then waits in vain for the answer.
         with client.setup_kernel(env=os.environ | WORKER_ENVIRONMENT):
             for i, cell in enumerate(notebook.cells):
@@ -154,14 +154,11 @@ def main(action: str, names: list[str]) -> int:
     jobs = [(lesson, edition) for lesson in names or known for edition in EDITIONS]
     reports = run_all(_one, [(action, *job) for job in jobs], desc="notebooks")
     for report in reports:
-        slow = [f"took {report.seconds:.0f} seconds; the limit is {LIMIT}"] if report.seconds > LIMIT else []
-        wrong = report.wrong + slow
-        print(
-            f"{report.path.relative_to(ROOT).as_posix():50} {report.seconds:5.1f} s   {'ok' if not wrong else 'WRONG'}"
-        )
-        for line in wrong:
+        state = "WRONG" if report.wrong else "ok" if report.seconds <= LIMIT else f"ok, but over {LIMIT} s"
+        print(f"{report.path.relative_to(ROOT).as_posix():50} {report.seconds:5.1f} s   {state}")
+        for line in report.wrong:
             print(f"    {line}")
-    return int(any(report.wrong or report.seconds > LIMIT for report in reports))
+    return int(any(report.wrong for report in reports))
 
 
 def _one(item):
