@@ -2,16 +2,14 @@
 
 from minilora.adapters.lora import LoraConfig, LoRALinear
 from minilora.adapters.quantized import QuantizedLinear, quantize_linears
+from minilora.adapters.state import adapter_state, load_adapter, save_adapter
 from minilora.adapters.surgery import (
-    adapter_state,
     apply_lora,
     count_parameters,
     disable_adapters,
     freeze,
-    load_adapter,
     lora_layers,
     merge_lora,
-    save_adapter,
     set_adapter,
     unmerge_lora,
 )

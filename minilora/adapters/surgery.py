@@ -1,13 +1,11 @@
-"""Putting LoRA on a model from outside, merging it, switching it, and taking its state in and out."""
+"""Putting LoRA on a model from outside, merging it, switching it."""
 
 import contextlib
-import os
 from collections.abc import Iterator
-from dataclasses import asdict
 
 import numpy as np
 
-from minilora import checks, storage
+from minilora import checks
 from minilora.adapters.lora import LoraConfig, LoRALinear
 from minilora.adapters.targets import ends_in, match_targets
 from minilora.nn.layers import Linear
@@ -33,7 +31,7 @@ def apply_lora(
         raise TypeError(f"config must be a LoraConfig, got {checks.shown(config)}")
     checks.generator("rng", rng)
     layers = match_targets(model, config.target_modules)
-    ranks = {path: _pattern(config.rank_pattern, path, config.r) for path in layers}
+    ranks = {path: pattern_value(config.rank_pattern, path, config.r) for path in layers}
     for path, layer in layers.items():
         if ranks[path] > min(layer.in_features, layer.out_features):
             raise ValueError(
@@ -47,7 +45,7 @@ def apply_lora(
         if not isinstance(layer, LoRALinear):
             layer = LoRALinear(layer)
             model.set_submodule(path, layer)
-        alpha = _pattern(config.alpha_pattern, path, config.lora_alpha)
+        alpha = pattern_value(config.alpha_pattern, path, config.lora_alpha)
         layer.add_adapter(adapter_name, ranks[path], alpha, config, rng=rng, dtype=model.dtype)
     for layer in lora_layers(model).values():
         layer.set_adapter(adapter_name if adapter_name in layer.adapters else None)
@@ -76,7 +74,7 @@ def merge_lora(model: Llama, *, keep_unmerged: bool = True) -> list[str]:
     becomes dense and exact; quantizing the result again is lossy and up to the caller (`quantize_linears`).
     """
     checks.boolean("keep_unmerged", keep_unmerged)
-    layers = _some_lora(model)
+    layers = some_lora(model)
     for path, layer in layers.items():
         model.set_submodule(path, MergedLinear.of(layer) if keep_unmerged else layer.merged())
     return list(layers)
@@ -97,7 +95,7 @@ def unmerge_lora(model: Llama) -> list[str]:
 
 def set_adapter(model: Llama, adapter_name: str) -> None:
     """Switch the whole model to one adapter: layers that do not have it act as their base."""
-    layers = _some_lora(model)
+    layers = some_lora(model)
     names = sorted({name for layer in layers.values() for name in layer.adapters})
     checks.one_of("adapter_name", adapter_name, names)
     for layer in layers.values():
@@ -107,7 +105,7 @@ def set_adapter(model: Llama, adapter_name: str) -> None:
 @contextlib.contextmanager
 def disable_adapters(model: Llama) -> Iterator[Llama]:
     """`with disable_adapters(model): ...`: inside, the base acts alone, bit for bit."""
-    layers = _some_lora(model).values()
+    layers = some_lora(model).values()
     before = [layer.active for layer in layers]
     for layer in layers:
         layer.set_adapter(None)
@@ -118,62 +116,20 @@ def disable_adapters(model: Llama) -> Iterator[Llama]:
             layer.set_adapter(name)
 
 
-def adapter_state(model: Llama, adapter_name: str = "default") -> dict[str, np.ndarray]:
-    """{"layers.0.self_attn.q_proj.lora_A": (r, in), "....lora_B": (out, r), ...} of one adapter; no copies."""
-    state = {}
-    for path, layer in _some_lora(model).items():
-        if adapter_name in layer.adapters:
-            weights = layer.adapters[adapter_name]
-            state[f"{path}.lora_A"], state[f"{path}.lora_B"] = weights.lora_A.value, weights.lora_B.value
-    if not state:
-        raise ValueError(f"adapter_name must name an adapter of the model, got {adapter_name!r}")
-    return state
-
-
-def save_adapter(model: Llama, path: str | os.PathLike, config: LoraConfig, *, adapter_name: str = "default") -> None:
-    """Write one adapter and its config as one .npz file, atomically: kilobytes, without the base."""
-    storage.save_arrays(path, adapter_state(model, adapter_name), {"lora_config": asdict(config)})
-
-
-def load_adapter(model: Llama, path: str | os.PathLike, *, adapter_name: str = "default") -> LoraConfig:
-    """Put a saved adapter on `model` under `adapter_name` and make it active; returns its config.
-
-    ValueError, before anything is changed, if the file is damaged or its layers do not fit the model.
-    """
-    arrays, metadata = storage.load_arrays(path)
-    if "lora_config" not in metadata:
-        raise ValueError(f"{path} holds no LoRA adapter (no lora_config in it); save_adapter writes them")
-    config = LoraConfig(**metadata["lora_config"])
-    expected = {}
-    for target, layer in match_targets(model, config.target_modules).items():
-        r = _pattern(config.rank_pattern, target, config.r)
-        expected[f"{target}.lora_A"] = (r, layer.in_features)
-        expected[f"{target}.lora_B"] = (layer.out_features, r)
-    found = {name: array.shape for name, array in arrays.items()}
-    if found != expected:
-        wrong = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
-        raise ValueError(
-            f"{path} does not fit this model: {wrong[0]} has shape {found.get(wrong[0])}, "
-            f"the model wants {expected.get(wrong[0])}"
-        )
-    apply_lora(model, config, rng=np.random.default_rng(0), adapter_name=adapter_name)
-    for name, array in adapter_state(model, adapter_name).items():
-        array[...] = arrays[name]
-    return config
-
-
 def count_parameters(model: Llama) -> tuple[int, int]:
     """(trainable, all) parameters; weights in four bits are no parameters and are not counted."""
     parameters = list(model.parameters())
     return sum(p.size for p in parameters if p.trainable), sum(p.size for p in parameters)
 
 
-def _some_lora(model):
+def some_lora(model: Llama) -> dict[str, LoRALinear]:
+    """`lora_layers`, or ValueError if there are none."""
     layers = lora_layers(model)
     if not layers:
         raise ValueError("model must have LoRA layers, got none; apply_lora(model, ...) puts them on")
     return layers
 
 
-def _pattern(pattern, path, default):
+def pattern_value(pattern, path, default):
+    """What `rank_pattern` or `alpha_pattern` says for a path, or the default."""
     return next((value for key, value in pattern.items() if ends_in(path, key)), default)

@@ -6,8 +6,8 @@ A source is a Python file in the percent format (jupytext) in notebooks/source. 
 
 import re
 
+from minilora.course.exercises import ALL
 from minilora.course.pages import ROOT
-from minilora.exercises import ALL
 
 NOTEBOOKS = ROOT / "notebooks"
 EDITIONS = {"student": NOTEBOOKS, "solution": NOTEBOOKS / "solutions"}

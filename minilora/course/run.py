@@ -11,7 +11,7 @@ from pathlib import Path
 from minilora import storage
 from minilora.course.build import EDITIONS, build, lessons
 from minilora.course.pages import ROOT
-from minilora.experiments.parallel import WORKER_ENVIRONMENT, run_all
+from minilora.parallel import WORKER_ENVIRONMENT, run_all
 
 RTOL = 1e-3  # for numbers in text outputs; a cell tagged "rtol=0.2" says its own
 LIMIT = 60  # seconds a notebook should take on two cores; a busy machine may need more, so only the report says so

@@ -18,18 +18,13 @@ def dates(rng: np.random.Generator) -> Record:
     return Record(_FORMS[rng.integers(len(_FORMS))].format(d=date), date.isoformat())
 
 
-_NUMERALS = (
-    ("M", 1000),
-    ("CM", 900),
-    ("D", 500),
-    ("CD", 400),
-    ("C", 100),
-    ("XC", 90),
-    ("L", 50),
-    ("XL", 40),
-    ("X", 10),
+_NUMERALS = tuple(
+    zip(
+        ("M", "CM", "D", "CD", "C", "XC", "L", "XL", "X", "IX", "V", "IV", "I"),
+        (1000, 900, 500, 400, 100, 90, 50, 40, 10, 9, 5, 4, 1),
+        strict=True,
+    )
 )
-_NUMERALS += (("IX", 9), ("V", 5), ("IV", 4), ("I", 1))
 
 
 def roman(rng: np.random.Generator) -> Record:

@@ -2,10 +2,11 @@
 
 from minilora.nn.checkpointing import CheckpointedBlock, checkpoint_blocks
 from minilora.nn.config import LlamaConfig
-from minilora.nn.generate import KVCache, generate
+from minilora.nn.generate import generate
 from minilora.nn.layers import Embedding, Linear, RMSNorm
 from minilora.nn.llama import MLP, Attention, Block, Llama
 from minilora.nn.module import Module, Parameter
+from minilora.nn.past import KVCache
 
 __all__ = [
     "MLP",

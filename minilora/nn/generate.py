@@ -4,29 +4,8 @@ import numpy as np
 
 from minilora import checks
 from minilora.nn.llama import Llama
-
-
-class KVCache:
-    """The keys and values of one layer so far, in arrays allocated once.    (B, K, capacity, d)"""
-
-    def __init__(self, capacity: int):
-        self.capacity = checks.integer("capacity", capacity, low=1)
-        self.length = 0
-        self._k = self._v = None
-
-    def append(self, k: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Store k, v (B, K, T, d) behind what is there; give back views of all of it (B, K, S, d)."""
-        B, K, T, d = k.shape
-        if self._k is None:
-            self._k = np.empty((B, K, self.capacity, d), k.dtype)
-            self._v = np.empty_like(self._k)
-        end = self.length + T
-        if end > self.capacity:
-            raise ValueError(f"the cache holds {self.capacity} positions, got {end}; make it with a larger capacity")
-        self._k[:, :, self.length : end] = k
-        self._v[:, :, self.length : end] = v
-        self.length = end
-        return self._k[:, :, :end], self._v[:, :, :end]
+from minilora.nn.past import KVCache
+from minilora.nn.sampling import sample
 
 
 def generate(
@@ -77,25 +56,3 @@ def generate(
         if done.all():
             break
     return token_ids
-
-
-def sample(logits: np.ndarray, *, temperature: float, top_k=None, top_p=None, rng=None) -> np.ndarray:
-    """One token for each row of logits (B, V), by the rules of `generate`; returns (B,) integers."""
-    if temperature == 0:
-        return np.argmax(logits, axis=-1)
-    z = logits.astype(np.float64) / temperature
-    p = np.exp(z - z.max(axis=-1, keepdims=True))
-    p /= p.sum(axis=-1, keepdims=True)
-    order = np.argsort(-p, axis=-1, kind="stable")  # likeliest first
-    ranked = np.take_along_axis(p, order, axis=-1)
-    if top_k is not None:
-        ranked[:, top_k:] = 0.0
-        ranked /= ranked.sum(axis=-1, keepdims=True)
-    if top_p is not None:
-        before = np.cumsum(ranked, axis=-1) - ranked  # probability of all that are likelier
-        ranked[before >= top_p] = 0.0  # the first is always kept: nothing comes before it
-        ranked /= ranked.sum(axis=-1, keepdims=True)
-    # Invert the cumulative distribution at one uniform number a row.
-    cumulative = np.cumsum(ranked, axis=-1)
-    pick = np.sum(cumulative <= rng.random((len(p), 1)) * cumulative[:, -1:], axis=-1)
-    return np.take_along_axis(order, pick[:, None], axis=-1)[:, 0]

@@ -7,6 +7,7 @@ from minilora.nn import ops
 from minilora.nn.config import LlamaConfig
 from minilora.nn.layers import Embedding, Linear, RMSNorm, check_dtype, check_token_ids
 from minilora.nn.module import Module
+from minilora.nn.rope import rope, rope_table
 
 
 class Attention(Module):
@@ -26,9 +27,9 @@ class Attention(Module):
         q, q_backward = self.q_proj(x, rng)
         k, k_backward = self.k_proj(x, rng)
         v, v_backward = self.v_proj(x, rng)
-        cos, sin = ops.rope_table(start + x.shape[1], self.head_dim, self.rope_theta, x.dtype)
-        q, q_rope_backward = ops.rope(self._split(q), cos[start:], sin[start:])  # (B, T, H*d) -> (B, H, T, d)
-        k, k_rope_backward = ops.rope(self._split(k), cos[start:], sin[start:])  # (B, T, K*d) -> (B, K, T, d)
+        cos, sin = rope_table(start + x.shape[1], self.head_dim, self.rope_theta, x.dtype)
+        q, q_rope_backward = rope(self._split(q), cos[start:], sin[start:])  # (B, T, H*d) -> (B, H, T, d)
+        k, k_rope_backward = rope(self._split(k), cos[start:], sin[start:])  # (B, T, K*d) -> (B, K, T, d)
         v = self._split(v)
         if cache is not None:
             k, v = cache.append(k, v)  # (B, K, S, d): the past and the new

@@ -26,7 +26,7 @@ def linear(x, weight):
 
 
 def linear_frozen(x, weight):
-    """y = x Wᵀ with W frozen: no dW, and x is not kept. Here lies LoRA's saving in activations.
+    """y = x Wᵀ with W frozen: no dW, and x is not kept. This is where LoRA saves activations.
 
     x: (..., in)   weight: (out, in)   y: (..., out)
     """
@@ -99,42 +99,6 @@ def sigmoid(x):
     s *= 0.5
     s += 0.5
     return s
-
-
-@lru_cache(maxsize=32)
-def rope_table(length, head_dim, theta, dtype):
-    """cos and sin of position * theta^(-2i/d).    each: (length, d/2), read-only    Su et al. 2021, eq. 15"""
-    frequency = theta ** (np.arange(0, head_dim, 2) / -head_dim)  # (d/2,)
-    angle = np.arange(length)[:, None] * frequency  # (length, d/2)
-    table = np.cos(angle).astype(dtype), np.sin(angle).astype(dtype)
-    for part in table:
-        part.setflags(write=False)
-    return table
-
-
-def rope(x, cos, sin):
-    """Turn the pair (x[i], x[i + d/2]) by its angle: the half-rotation layout of Hugging Face.
-
-    x, y: (..., T, d)   cos, sin: (T, d/2)    Su et al. 2021, eq. 34
-    """
-    y = _turn(x, cos, sin)
-
-    def backward(dy):
-        # y = R x, R a rotation   =>  dx = Rᵀ dy: turned back
-        return _turn(dy, cos, -sin)
-
-    return y, backward
-
-
-def _turn(x, cos, sin):
-    half = x.shape[-1] // 2
-    x1, x2 = x[..., :half], x[..., half:]
-    y = np.empty_like(x)
-    np.multiply(x1, cos, out=y[..., :half])
-    y[..., :half] -= x2 * sin
-    np.multiply(x2, cos, out=y[..., half:])
-    y[..., half:] += x1 * sin
-    return y
 
 
 def causal_attention(q, k, v):

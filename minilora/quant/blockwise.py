@@ -5,18 +5,16 @@ so temporaries are small beside the result. Chunks of a large array are shared o
 interpreter while it computes); which thread takes which chunk changes no bit.
 """
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from minilora.machine import threads
 from minilora.quant.codebooks import Codebook
 
-CHUNK, LARGE_CHUNK = (
-    2**16,
-    2**19,
-)  # values; threads want large ones, as they queue for the interpreter between any two steps
+CHUNK = 2**16  # values: fits the L2 cache
+LARGE_CHUNK = 2**19  # values: threads want large ones, as they queue for the interpreter between any two steps
 SERIAL_BELOW = 16 * CHUNK  # starting threads would cost more than they save
 TINY = np.float32(1e-38)  # what an all-zero block is divided by, as in bitsandbytes
 
@@ -147,10 +145,3 @@ def for_each_chunk(work: Callable[[int, int], None], n: int, block_size: int) ->
     with ThreadPoolExecutor(workers) as pool:
         for future in [pool.submit(work, *piece) for piece in pieces]:
             future.result()  # raises what the work raised
-
-
-def threads() -> int:
-    """How many threads to use: OMP_NUM_THREADS, which torch and BLAS obey as well, or else the cores there are."""
-    told = os.environ.get("OMP_NUM_THREADS", "")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, int(told)) if told.isdigit() else cores

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from minilora import checks
-from minilora.quant.blockwise import chunks, dequantize_blocks, pack, packed_size, quantize_blocks, unpack
-from minilora.quant.codebooks import Codebook, get_codebook
+from minilora.quant.affine import dequantize_affine, quantize_affine
+from minilora.quant.blockwise import dequantize_blocks, packed_size, quantize_blocks, unpack
+from minilora.quant.codebooks import get_codebook
 from minilora.quant.double import SCALE_BLOCK_SIZE, QuantizedScales, quantize_scales
 
 AFFINE = "int4_affine"
@@ -61,7 +62,7 @@ class QuantizedTensor:
         """The array again: the nearest values that the code had. Shape and dtype as they went in."""
         out = np.empty(self.size, self.dtype)
         if self.code == AFFINE:
-            _dequantize_affine(self, out)
+            dequantize_affine(self.packed, self.absmax, self.minima, self.block_size, out)
         else:
             dequantize_blocks(self.packed, self.scales, get_codebook(self.code), self.block_size, out)
         return out.reshape(self.shape)
@@ -93,7 +94,8 @@ def quantize(
     if book is None:
         if double_quant:
             raise ValueError(f"double_quant must be False for {AFFINE!r}, got True; its two statistics stay float32")
-        return _quantize_affine(flat, w, block_size)
+        packed, spans, minima = quantize_affine(flat, block_size)
+        return QuantizedTensor(packed, spans, w.shape, w.dtype, code, block_size, minima)
     packed, scales = quantize_blocks(flat, book, block_size)
     absmax = quantize_scales(scales, scale_code=scale_code) if double_quant else scales
     return QuantizedTensor(packed, absmax, w.shape, w.dtype, code, block_size)
@@ -106,38 +108,3 @@ def storage_bytes(size: int, *, bits: int = 4, block_size: int = 64, double_quan
     blocks = -(-checks.integer("size", size, low=1) // checks.integer("block_size", block_size, low=1))
     scales = blocks + 4 * -(-blocks // SCALE_BLOCK_SIZE) + 4 if double_quant else 4 * blocks
     return packed_size(size, bits) + scales
-
-
-def _quantize_affine(flat, w, block_size):
-    """code = round((x - min) / (max - min) * 15): all sixteen codes between a block's ends, for two floats a block."""
-    n = flat.size
-    blocks = -(-n // block_size)
-    packed = np.empty(packed_size(n, 4), np.uint8)
-    minima, spans = np.empty(blocks, np.float32), np.empty(blocks, np.float32)
-    for start, end in chunks(n, block_size):
-        x = flat[start:end].astype(np.float32)
-        full = x.size // block_size * block_size
-        block = start // block_size
-        for rows in (x[:full].reshape(-1, block_size), x[full:].reshape(-1, max(1, x.size - full))):
-            if not rows.size:
-                continue
-            low = rows.min(axis=1)
-            span = rows.max(axis=1) - low
-            minima[block : block + len(rows)], spans[block : block + len(rows)] = low, span
-            rows -= low[:, None]
-            rows *= (np.float32(15.0) / np.where(span > 0, span, np.float32(1.0)))[:, None]
-            np.rint(rows, out=rows)
-            block += len(rows)
-        packed[start // 2 : packed_size(end, 4)] = pack(np.clip(x, 0, 15).astype(np.uint8), 4)
-    return QuantizedTensor(packed, spans, w.shape, w.dtype, AFFINE, block_size, minima)
-
-
-def _dequantize_affine(q, out):
-    steps = q.absmax / np.float32(15.0)
-    for start, end in chunks(out.size, q.block_size):
-        codes = unpack(q.packed[start // 2 : packed_size(end, 4)], end - start, 4)
-        block = np.arange(start, end) // q.block_size
-        out[start:end] = codes * steps[block] + q.minima[block]
-
-
-__all__ = ["AFFINE", "Codebook", "QuantizedTensor", "quantize", "storage_bytes"]

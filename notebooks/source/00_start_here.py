@@ -29,9 +29,10 @@ from minilora import (
 )
 from minilora.adapters import count_parameters
 from minilora.course import draw, style, table
-from minilora.data import ByteTokenizer, EpochBatches, answers, encode_records, evaluate, split
-from minilora.exercises import check
-from minilora.experiments.scale_memory import LLAMA, gigabytes
+from minilora.data import ByteTokenizer, EpochBatches, encode_records, split
+from minilora.course.exercises import check
+from minilora.training import answers, evaluate
+from minilora.experiments.quantization.scale_memory import LLAMA, gigabytes
 
 style()
 
@@ -253,7 +254,7 @@ def share(r=8, width=128):
 # |:---|:---|:---|
 # | How are gradients written by hand, and checked? | [01](01_backprop_by_hand.ipynb) | minilora/nn, minilora/analysis/gradcheck.py |
 # | How does LoRA work, matrix by matrix? | [02](02_lora.ipynb) | minilora/adapters |
-# | How large must the rank be? | [03](03_rank.ipynb) | minilora/experiments/rank_known.py, rank_fit.py |
+# | How large must the rank be? | [03](03_rank.ipynb) | minilora/experiments/rank/rank_known.py, minilora/experiments/rank/rank_fit.py |
 # | Where do NF4's 16 numbers come from? | [04](04_nf4.ipynb) | minilora/quant/codebooks.py, blockwise.py |
 # | What is double quantization? | [05](05_double_quantization.ipynb) | minilora/quant/double.py |
 # | What will they ask me? | [09](09_interview.ipynb) | all of it |

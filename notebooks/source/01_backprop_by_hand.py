@@ -22,7 +22,7 @@ import numpy as np
 from minilora import gradcheck, load_base
 from minilora.analysis.gradcheck import GradcheckError
 from minilora.course import show, style, table
-from minilora.exercises import check
+from minilora.course.exercises import check
 from minilora.nn import ops
 
 style()

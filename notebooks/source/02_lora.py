@@ -29,7 +29,7 @@ from minilora import (
 )
 from minilora.adapters import LoRALinear, count_parameters, lora_layers
 from minilora.course import show, style, table
-from minilora.exercises import check
+from minilora.course.exercises import check
 from minilora.nn import Linear
 
 style()

@@ -23,7 +23,7 @@ from minilora import AdamW, LoraConfig
 from minilora.adapters import LoRALinear
 from minilora.course import draw, numbers, show, style, table
 from minilora.data import split
-from minilora.exercises import check
+from minilora.course.exercises import check
 from minilora.experiments import rank_fit, rank_known
 from minilora.nn import Linear
 

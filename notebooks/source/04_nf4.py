@@ -21,9 +21,9 @@ from scipy.stats import norm
 
 from minilora import codebook, load_base, quantize
 from minilora.course import draw, numbers, show, style, table
-from minilora.exercises import check
-from minilora.experiments.outliers import errors, plant
-from minilora.experiments.quantization_error import error
+from minilora.course.exercises import check
+from minilora.experiments.quantization.outliers import errors, plant
+from minilora.experiments.quantization.quantization_error import error
 from minilora.plots.style import color, label
 from minilora.quant import blockwise, codebooks
 from minilora.quant.abnormal import abnormal_float

@@ -22,8 +22,9 @@ import numpy as np
 from minilora import load_base, quantize
 from minilora.adapters import linear_paths
 from minilora.course import draw, show, style, table
-from minilora.exercises import check
-from minilora.experiments.scale_memory import LLAMA, gigabytes, rms_error, scale_bits
+from minilora.course.exercises import check
+from minilora.experiments.quantization.scale_memory import LLAMA, gigabytes, scale_bits
+from minilora.analysis.error import rms_error
 from minilora.quant import double
 from minilora.quant.tensor import storage_bytes
 
@@ -180,7 +181,7 @@ plt.show()
 
 # %%
 rows = []
-plain = rms_error(quantize(w), w)
+plain = rms_error(quantize(w).dequantize(), w)
 for scale_code in ("dynamic", "int8", "e4m3"):
     for name, offset in (("the mean", None), ("none", 0.0)):
         decoded = double.quantize_scales(
@@ -195,7 +196,10 @@ table(
     ["scales", "RMS error of the weights"],
     [["float32", f"{plain:.5f}"]]
     + [
-        [code, f"{rms_error(quantize(w, double_quant=True, scale_code=code), w):.5f}"]
+        [
+            code,
+            f"{rms_error(quantize(w, double_quant=True, scale_code=code).dequantize(), w):.5f}",
+        ]
         for code in ("dynamic", "int8", "e4m3")
     ],
 )

@@ -50,13 +50,13 @@ from minilora.data import (
     ByteTokenizer,
     EpochBatches,
     encode_records,
-    evaluate,
     load_records,
     split,
 )
-from minilora.exercises import check
+from minilora.course.exercises import check
 from minilora.nn import Linear, ops
 from minilora.nn.module import Parameter
+from minilora.training import evaluate
 
 style()
 rng = np.random.default_rng(0)

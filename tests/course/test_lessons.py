@@ -7,7 +7,7 @@ import re
 import pytest
 
 from minilora.course.build import EDITIONS, NOTEBOOKS, lessons
-from minilora.exercises import ALL, LESSONS
+from minilora.course.exercises import ALL, LESSONS
 
 EVERY = lessons()
 WIDEST = 104  # what an exported page shows

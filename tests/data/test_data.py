@@ -13,14 +13,13 @@ from minilora.data import (
     EpochBatches,
     RandomCrops,
     Record,
-    answers,
     corpus,
     encode_records,
-    evaluate,
     exact_match,
     load_records,
     split,
 )
+from minilora.training import answers, evaluate
 
 TOKENIZER = ByteTokenizer()
 

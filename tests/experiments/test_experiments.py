@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from minilora.experiments import codebooks, lr_sweep, quantization_error, rank_fit, rank_known, scale_memory
-from minilora.experiments.parallel import run_all
+from minilora.experiments.quantization import codebooks, quantization_error, scale_memory
+from minilora.experiments.rank import lr_sweep, rank_fit, rank_known
+from minilora.parallel import run_all
 
 FIGURES = Path(__file__).parents[2] / "figures"
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from minilora import quantize
-from minilora.experiments.outliers import Config, plant, run
+from minilora.experiments.quantization.outliers import Config, plant, run
 
 
 def test_blocks_without_the_outlier_are_the_same_bits():

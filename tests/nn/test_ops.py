@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from minilora.nn import ops
+from minilora.nn.rope import rope, rope_table
 
 
 def test_linear(check, rng):
@@ -27,8 +28,8 @@ def test_silu(check, rng):
 
 
 def test_rope(check, rng):
-    cos, sin = ops.rope_table(6, 8, 10000.0, np.dtype(np.float64))
-    check(lambda x: ops.rope(x, cos, sin), rng.standard_normal((2, 3, 6, 8)))
+    cos, sin = rope_table(6, 8, 10000.0, np.dtype(np.float64))
+    check(lambda x: rope(x, cos, sin), rng.standard_normal((2, 3, 6, 8)))
 
 
 @pytest.mark.parametrize(("H", "K", "T", "S"), [(4, 2, 5, 5), (4, 1, 3, 7), (2, 2, 1, 1), (6, 3, 1, 4)])
@@ -74,13 +75,13 @@ def test_dropout_keeps_the_mean_and_replays(rng):
 
 
 def test_rope_depends_on_distance_alone(rng):
-    cos, sin = ops.rope_table(40, 8, 10000.0, np.dtype(np.float64))
+    cos, sin = rope_table(40, 8, 10000.0, np.dtype(np.float64))
     q, k = rng.standard_normal((2, 8))
 
     def score(i, j):
-        turned_q, _ = ops.rope(q[None], cos[i : i + 1], sin[i : i + 1])
-        turned_k, _ = ops.rope(k[None], cos[j : j + 1], sin[j : j + 1])
-        return float((turned_q * turned_k).sum())
+        rotated_q, _ = rope(q[None], cos[i : i + 1], sin[i : i + 1])
+        rotated_k, _ = rope(k[None], cos[j : j + 1], sin[j : j + 1])
+        return float((rotated_q * rotated_k).sum())
 
     assert score(7, 3) == pytest.approx(score(30, 26), rel=1e-10)
 

@@ -1,0 +1,5 @@
+"""The command line: `main` reads the arguments, and each command has a file of its own."""
+
+from minilora.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,1 @@
+"""What four bits cost: codes, blocks, scales."""

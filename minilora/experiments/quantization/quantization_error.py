@@ -1,0 +1,69 @@
+"""How much does each 4-bit code lose, by block size, source and layer?"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from minilora.analysis.error import mean_absolute_error, rms_error
+from minilora.experiments.quantization.codebooks import base_weights
+from minilora.parallel import run_all
+from minilora.quant import quantize
+
+TOLERANCE = {"rtol": 2e-3, "atol": 1e-5}
+
+
+@dataclass(frozen=True)
+class Config:
+    codes: tuple[str, ...] = ("int4", "int4_full", "int4_affine", "fp4", "af4", "nf4")
+    block_sizes: tuple[int, ...] = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+    sources: tuple[str, ...] = ("normal", "student_t", "uniform")
+    student_df: int = 4
+    values: int = 2**18
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+
+def run(config: Config = Config(), *, executor=None) -> dict:
+    """RMS and mean absolute error over the source's RMS: [source][code][rms|mae] -> per block size (mean, spread)."""
+    items = [(config, source) for source in (*config.sources, "base")]
+    results = run_all(_source, items, executor=executor, desc="quantization_error")
+    by_source = dict(zip([source for _, source in items], results, strict=True))
+    return {
+        "block_sizes": list(config.block_sizes),
+        "error": by_source,
+        "layers": {path: {c: error(w, c, 64)["rms"] for c in config.codes} for path, w in base_weights().items()},
+    }
+
+
+def error(w: np.ndarray, code: str, block_size: int) -> dict[str, float]:
+    """RMS and mean absolute error of a code on `w`, both over the RMS of `w`."""
+    again = quantize(w, code, block_size=block_size).dequantize()
+    return {"rms": rms_error(again, w), "mae": mean_absolute_error(again, w)}
+
+
+def draw_source(source: str, config: Config, seed: int) -> np.ndarray:
+    """Values of a source.    (values,) float32; "base": all linear weights of the base, one after the other"""
+    rng = np.random.default_rng(seed)
+    if source == "base":
+        return np.concatenate([w.reshape(-1) for w in base_weights().values()])
+    if source == "student_t":
+        return rng.standard_t(config.student_df, config.values).astype(np.float32)
+    if source == "uniform":
+        return rng.uniform(-1, 1, config.values).astype(np.float32)
+    return rng.standard_normal(config.values, dtype=np.float32)
+
+
+def _source(item):
+    config, source = item
+    seeds = config.seeds[:1] if source == "base" else config.seeds  # the base is what it is, whatever the seed
+    arrays = [draw_source(source, config, seed) for seed in seeds]
+    result = {}
+    for code in config.codes:
+        found = [[error(w, code, b) for w in arrays] for b in config.block_sizes]
+        result[code] = {
+            kind: {
+                "mean": [float(np.mean([e[kind] for e in row])) for row in found],
+                "spread": [float(np.ptp([e[kind] for e in row])) for row in found],
+            }
+            for kind in ("rms", "mae")
+        }
+    return result

@@ -1,0 +1,1 @@
+"""How training goes: the base, learning rates, batches."""

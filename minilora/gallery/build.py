@@ -1,0 +1,85 @@
+"""From an experiment's numbers to a JSON file, and from that file to SVG and PNG."""
+
+import inspect
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from minilora import storage
+from minilora.gallery.provenance import provenance
+from minilora.gallery.registry import Figure
+
+DIGITS = 6  # significant digits that are stored
+
+
+def compute(figure: Figure, out: Path, *, executor=None) -> Path:
+    """Run the experiment and write NAME.json: numbers, config, tolerance, caption and where they came from."""
+    experiment = figure.experiment
+    config = experiment.Config()
+    # Finished runs are kept until all are done, so that a killed command goes on where it was.
+    cache = Path(out) / ".runs"
+    keep = {"cache": cache} if "cache" in inspect.signature(experiment.run).parameters else {}
+    numbers = rounded(experiment.run(config, executor=executor, **keep))
+    content = {
+        "figure": figure.name,
+        "caption": figure.plot.caption(numbers),
+        "numbers": numbers,
+        "config": asdict(config),
+        "tolerance": experiment.TOLERANCE,
+        "provenance": provenance(figure),
+    }
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    path = Path(out) / f"{figure.name}.json"
+    storage.write_atomically(path, lambda file: file.write(text.encode()))
+    shutil.rmtree(cache, ignore_errors=True)
+    return path
+
+
+def load(figure: Figure, out: Path) -> dict[str, Any]:
+    """What NAME.json holds. FileNotFoundError or ValueError that says how to make it."""
+    path = Path(out) / f"{figure.name}.json"
+    mend = f"run: python -m minilora figures {figure.name}"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; {mend}")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {key: content[key] for key in ("caption", "numbers", "config", "tolerance", "provenance")}
+    except (json.JSONDecodeError, KeyError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); {mend}") from error
+
+
+def draw(figure: Figure, out: Path) -> Path:
+    """Draw NAME.svg and NAME.png from NAME.json alone; the same numbers give the same bytes."""
+    import matplotlib
+
+    matplotlib.use("Agg", force=False)
+    from matplotlib import pyplot as plt
+
+    from minilora.plots.style import RC
+
+    numbers = load(figure, out)["numbers"]
+    with plt.rc_context():
+        matplotlib.rcdefaults()  # a reader's own matplotlibrc must not get into the picture
+        matplotlib.rcParams.update(RC)
+        drawing, axes = plt.subplots(**figure.plot.LAYOUT)
+        figure.plot.draw(axes, numbers)
+        for suffix, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
+            path = Path(out) / f"{figure.name}.{suffix}"
+            storage.write_atomically(
+                path, lambda file, s=suffix, m=metadata: drawing.savefig(file, format=s, metadata=m)
+            )
+        plt.close(drawing)
+    return path
+
+
+def rounded(value: Any) -> Any:
+    """Floats rounded to 6 significant digits throughout a tree; numpy scalars become Python's."""
+    if isinstance(value, dict):
+        return {str(key): rounded(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [rounded(item) for item in value]
+    if hasattr(value, "tolist"):
+        return rounded(value.tolist())
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value

@@ -1,0 +1,37 @@
+"""Are the committed numbers those that the code computes today?"""
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from minilora.gallery.build import load, rounded
+from minilora.gallery.registry import Figure
+
+
+def check(figure: Figure, out: Path, *, executor=None) -> list[str]:
+    """Compute again and compare with NAME.json within its tolerance; returns a line for each number that differs."""
+    stored = load(figure, out)
+    experiment = figure.experiment
+    again = rounded(experiment.run(experiment.Config(), executor=executor))
+    return [f"{figure.name}: {line}" for line in differences(stored["numbers"], again, stored["tolerance"])]
+
+
+def differences(stored: Any, again: Any, tolerance: dict[str, Any], path: str = "") -> Iterator[str]:
+    """A line for each place where two trees of numbers differ by more than atol + rtol * |stored|.
+
+    `tolerance`: {"rtol", "atol", "overrides": {regular expression on the path: {"rtol", "atol"}}}.
+    """
+    if isinstance(stored, dict) and isinstance(again, dict) and stored.keys() == again.keys():
+        for key in stored:
+            yield from differences(stored[key], again[key], tolerance, f"{path}/{key}")
+    elif isinstance(stored, list) and isinstance(again, list) and len(stored) == len(again):
+        for i, (one, other) in enumerate(zip(stored, again, strict=True)):
+            yield from differences(one, other, tolerance, f"{path}/{i}")
+    elif isinstance(stored, (int, float)) and isinstance(again, (int, float)):
+        limits = next((v for k, v in tolerance.get("overrides", {}).items() if re.search(k, path)), tolerance)
+        if not math.isclose(stored, again, rel_tol=limits["rtol"], abs_tol=limits["atol"]):
+            yield f"{path}: stored {stored}, computed {again} (rtol {limits['rtol']}, atol {limits['atol']})"
+    elif stored != again:
+        yield f"{path}: stored {stored!r:.60}, computed {again!r:.60}"

@@ -1,0 +1,32 @@
+"""Where numbers came from: enough to compute them again."""
+
+import os
+import platform
+from typing import Any
+
+from minilora.gallery.registry import Figure
+
+
+def provenance(figure: Figure) -> dict[str, Any]:
+    """Where numbers came from: versions, processor kernel, threads, the base's hash, and the command."""
+    import matplotlib
+    import numpy as np
+    import scipy
+
+    import minilora
+    from minilora.assets import base_sha256
+
+    simd = np.show_config(mode="dicts").get("SIMD Extensions", {})
+    return {
+        "command": f"python -m minilora figures {figure.name}",
+        "minilora": minilora.__version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "matplotlib": matplotlib.__version__,
+        "machine": platform.machine(),
+        "blas": np.show_config(mode="dicts")["Build Dependencies"]["blas"].get("name"),
+        "cpu_kernel": (simd.get("found") or simd.get("baseline") or ["unknown"])[-1],
+        "blas_threads": os.environ.get("OPENBLAS_NUM_THREADS", "default; 1 in workers"),
+        "base_sha256": base_sha256(),
+    }

@@ -1,0 +1,61 @@
+"""What this machine offers, asked in one place: cores, BLAS threads, and an allocator that keeps its memory.
+
+A leaf like `checks`: everything may import it.
+"""
+
+import ctypes
+import os
+import sys
+from pathlib import Path
+
+THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+
+# The parameters of glibc's mallopt (malloc.h), and what keep_memory sets them to.
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
+KEEP_BELOW = 2**30  # bytes: blocks smaller than this come from the heap and stay in it
+TOP_PAD = 2**27  # bytes: how much the heap grows at a time
+
+
+def cores() -> int:
+    """How many cores this process may use (its affinity, where the system tells it)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads() -> int:
+    """How many threads to compute with: OMP_NUM_THREADS, which torch and BLAS obey as well, or else `cores()`."""
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    return max(1, int(said)) if said.isascii() and said.isdigit() else cores()
+
+
+def blas_threads() -> int | None:
+    """How many threads numpy's OpenBLAS uses, asked of the library itself; None if numpy came with another BLAS."""
+    import numpy as np
+
+    package = Path(np.__file__).parent
+    for folder in (package.parent / "numpy.libs", package / ".dylibs"):  # Linux and Windows; macOS
+        for path in sorted(folder.glob("*openblas*")):
+            library = ctypes.CDLL(str(path))
+            for prefix in ("scipy_", ""):
+                for suffix in ("64_", ""):
+                    ask = getattr(library, f"{prefix}openblas_get_num_threads{suffix}", None)
+                    if ask is not None:
+                        return int(ask())
+    return None
+
+
+def keep_memory() -> bool:
+    """Let glibc keep freed memory in this process instead of returning it to the system; True where that was done.
+
+    A training step frees and asks for the same large arrays again and again. By default glibc maps each of them afresh,
+    and the system clears every page at its first touch, which made a step 1.3 to 1.9 times slower. Called by Trainer,
+    generate and the experiments; MINILORA_KEEP_MEMORY=0 switches it off; where there is no glibc it does nothing.
+    """
+    if os.environ.get("MINILORA_KEEP_MEMORY") == "0" or not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # another C library, such as musl
+        return False
+    settings = ((M_MMAP_THRESHOLD, KEEP_BELOW), (M_TRIM_THRESHOLD, KEEP_BELOW), (M_TOP_PAD, TOP_PAD))
+    done = [mallopt(parameter, value) == 1 for parameter, value in settings]  # all three, whichever fails
+    return all(done)
