@@ -1,31 +1,37 @@
-"""Argument checks with one voice: name the argument, show the value seen, say what would do.
+"""Argument checks with one voice: "X must be ..., got ...; do ...": the argument, the value seen, and what would do.
 
-The foundation stone under every folder: it imports numpy alone, and everything else may import it.
+The foundation under every folder: it imports numpy alone, and everything else may import it. Each check returns the
+value as a plain Python number, str or array, and callers keep what is returned: a `np.int8` that passes is an `int`
+from there on, so nothing overflows later and everything can be written as JSON.
 """
 
 import math
-from collections.abc import Iterable
-from typing import Any
+import os
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
+SHOWN = 80  # characters of a value that an error shows
 
 
 def shown(value: Any) -> str:
     """A short description of a value for an error message: arrays by shape and dtype, the rest by repr and type."""
     if isinstance(value, np.ndarray):
-        return f"an array of shape {value.shape} and dtype {value.dtype}"
-    text = repr(value)
-    return f"{text if len(text) <= 80 else text[:77] + '...'} ({type(value).__name__})"
+        kind = "a masked array" if isinstance(value, np.ma.MaskedArray) else "an array"
+        return f"{kind} of shape {value.shape} and dtype {value.dtype}"
+    return f"{_text(value)} ({type(value).__name__})"
 
 
 def integer(name: str, value: Any, *, low: int | None = None, high: int | None = None, hint: str = "") -> int:
-    """`value` as an int within [low, high]. TypeError if it is no integer (a bool is not), ValueError out of range."""
-    tail = f"; {hint}" if hint else ""
+    """`value` as an int within [low, high]. TypeError if it is not an integer (a bool is not), ValueError if out of range."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an int, got {shown(value)}{tail}")
-    if (low is not None and value < low) or (high is not None and value > high):
-        raise ValueError(f"{name} must be {_range(low, high)}, got {value}{tail}")
-    return int(value)
+        raise TypeError(f"{name} must be an int, got {shown(value)}{_tail(hint)}")
+    number = int(value)
+    if (low is not None and number < low) or (high is not None and number > high):
+        raise ValueError(f"{name} must be {_range(low, high)}, got {_text(number)}{_tail(hint)}")
+    return number
 
 
 def real(
@@ -39,20 +45,23 @@ def real(
     hint: str = "",
 ) -> float:
     """`value` as a finite float with low <= value <= high and above < value < below, where given."""
-    tail = f"; {hint}" if hint else ""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{name} must be a number, got {shown(value)}{tail}")
-    if not math.isfinite(value):
-        raise ValueError(f"{name} must be finite, got {value}{tail}")
+        raise TypeError(f"{name} must be a number, got {shown(value)}{_tail(hint)}")
+    try:
+        number = float(value)
+    except OverflowError:  # an int beyond 1.8e308
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, got {_text(value)}{_tail(hint)}")
     for holds, words in (
-        (low is None or value >= low, f"at least {low}"),
-        (high is None or value <= high, f"at most {high}"),
-        (above is None or value > above, f"greater than {above}"),
-        (below is None or value < below, f"less than {below}"),
+        (low is None or number >= low, f"at least {low}"),
+        (high is None or number <= high, f"at most {high}"),
+        (above is None or number > above, f"greater than {above}"),
+        (below is None or number < below, f"less than {below}"),
     ):
         if not holds:
-            raise ValueError(f"{name} must be {words}, got {value}{tail}")
-    return float(value)
+            raise ValueError(f"{name} must be {words}, got {number!r}{_tail(hint)}")
+    return number
 
 
 def boolean(name: str, value: Any) -> bool:
@@ -62,18 +71,99 @@ def boolean(name: str, value: Any) -> bool:
     return bool(value)
 
 
+def string(name: str, value: Any, *, hint: str = "") -> str:
+    """`value` as a plain str; TypeError for anything else, ValueError for lone surrogates, which UTF-8 cannot hold."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, got {shown(value)}{_tail(hint)}")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{name} must be text that UTF-8 can hold, got the lone surrogate {value[error.start]!r} at index {error.start}; "
+            "decode the text with the right encoding first"
+        ) from None
+    return str(value)
+
+
+def strings(name: str, value: Any, *, hint: str = "") -> tuple[str, ...]:
+    """A list or tuple of str as a tuple. TypeError for one str, and for a set: its order differs from run to run."""
+    if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
+        raise TypeError(f"{name} must be a list or tuple of str, got {shown(value)}{_tail(hint)}")
+    return tuple(string(f"{name}[{i}]", item) for i, item in enumerate(value))
+
+
+def path(name: str, value: Any) -> str:
+    """`value` as a str path; TypeError unless a str or os.PathLike of one, ValueError if empty or with a null in it."""
+    text = value.__fspath__() if isinstance(value, os.PathLike) else value
+    if not isinstance(text, str):
+        raise TypeError(f"{name} must be a str or a pathlib.Path, got {shown(value)}")
+    if not text or "\0" in text:
+        raise ValueError(f"{name} must name a file, got {_text(text)}")
+    return string(name, text)
+
+
 def one_of(name: str, value: Any, choices: Iterable[Any]) -> Any:
-    """`value` if it is one of `choices`, else ValueError that lists them."""
+    """The one of `choices` that `value` is, else ValueError that lists them. 1 is not True here."""
     choices = list(choices)
-    if not any(value is choice or (type(value) is type(choice) and value == choice) for choice in choices):
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}; got {shown(value)}")
+    plain = str(value) if isinstance(value, str) else bool(value) if isinstance(value, np.bool_) else value
+    for choice in choices:
+        if plain is choice or (type(plain) is type(choice) and plain == choice):
+            return choice
+    raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {shown(value)}")
+
+
+def instance(name: str, value: Any, kind: type[T], *, hint: str = "") -> T:
+    """`value` if it is a `kind`; else TypeError with a hint on how to make one."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be {_article(kind.__name__)}, got {shown(value)}{_tail(hint)}")
+    return value
+
+
+def function(name: str, value: Any, *, hint: str = "") -> Callable:
+    """`value` if it can be called; else TypeError."""
+    if not callable(value):
+        raise TypeError(f"{name} must be callable, got {shown(value)}{_tail(hint)}")
     return value
 
 
 def generator(name: str, value: Any) -> np.random.Generator:
     """`value` if it is a numpy Generator; else TypeError that says how to make one."""
-    if not isinstance(value, np.random.Generator):
-        raise TypeError(f"{name} must be a numpy Generator such as np.random.default_rng(0), got {shown(value)}")
+    return instance(name, value, np.random.Generator, hint="pass np.random.default_rng(0), or another seed")
+
+
+def optional_generator(name: str, value: Any) -> np.random.Generator | None:
+    """`value` if it is None or a numpy Generator; else TypeError."""
+    return None if value is None else generator(name, value)
+
+
+def float_dtype(name: str, value: Any) -> np.dtype:
+    """float32 or float64 as a numpy dtype. TypeError for anything else: None too, which numpy would read as float64."""
+    try:
+        known = None if value is None else np.dtype(value)
+    except (TypeError, ValueError):
+        known = None
+    if known not in (np.float32, np.float64):
+        raise TypeError(f"{name} must be float32 or float64, got {shown(value)}; try {name}=np.float32")
+    return known
+
+
+def array(name: str, value: Any, *, ndim: tuple[int, ...] | None = None) -> np.ndarray:
+    """`value` if it is a non-empty numpy array; `ndim` lists the numbers of axes that will do.
+
+    Masked arrays are refused, for numpy's functions would silently compute with what is masked; np.matrix as well,
+    where * means something else. A memory map is welcome.
+    """
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} must be a numpy array, got {shown(value)}; try np.asarray({name})")
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be an array without a mask, got {shown(value)}; fill it first: {name}.filled(0)")
+    if isinstance(value, np.matrix):
+        raise TypeError(f"{name} must be a plain array, got an np.matrix; try np.asarray({name})")
+    if ndim is not None and value.ndim not in ndim:
+        counts = " or ".join(map(str, ndim))
+        raise ValueError(f"{name} must have {counts} {'axis' if counts == '1' else 'axes'}, got {shown(value)}")
+    if value.size == 0:
+        raise ValueError(f"{name} must not be empty, got {shown(value)}")
     return value
 
 
@@ -83,10 +173,28 @@ def float_array(name: str, value: Any, *, ndim: tuple[int, ...] | None = None) -
         raise TypeError(f"{name} must be a numpy array of float32 or float64, got {shown(value)}")
     if value.dtype not in (np.float32, np.float64):
         raise TypeError(f"{name} must be float32 or float64, got {shown(value)}; try {name}.astype(np.float32)")
-    if ndim is not None and value.ndim not in ndim:
-        raise ValueError(f"{name} must have {' or '.join(map(str, ndim))} axes, got {shown(value)}")
-    if value.size == 0:
-        raise ValueError(f"{name} must not be empty, got {shown(value)}")
+    return array(name, value, ndim=ndim)
+
+
+def integer_array(
+    name: str,
+    value: Any,
+    *,
+    ndim: tuple[int, ...] | None = None,
+    low: int | None = None,
+    high: int | None = None,
+    ignored: int | None = None,
+) -> np.ndarray:
+    """`value` as a non-empty array of integers within [low, high], uncopied; entries equal to `ignored` may be anything."""
+    if not isinstance(value, np.ndarray) or not np.issubdtype(value.dtype, np.integer):
+        raise TypeError(f"{name} must be a numpy array of integers, got {shown(value)}")
+    array(name, value, ndim=ndim)
+    counted = value if ignored is None else value[value != ignored]
+    if counted.size and (low is not None or high is not None):
+        least, most = int(counted.min()), int(counted.max())
+        if (low is not None and least < low) or (high is not None and most > high):
+            others = "" if ignored is None else f"be {ignored} or "
+            raise ValueError(f"{name} must {others}lie in {low} .. {high}, got values from {least} to {most}")
     return value
 
 
@@ -105,6 +213,22 @@ def finite(name: str, value: np.ndarray) -> np.ndarray:
                 "look for a division by zero or an overflow where it was made"
             )
     return value
+
+
+def _text(value: Any) -> str:
+    try:
+        text = repr(value)
+    except Exception:  # an int with more digits than Python prints, or a class whose repr fails
+        text = f"a value of {value.bit_length()} bits" if isinstance(value, int) else "a value without a repr"
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+
+
+def _tail(hint: str) -> str:
+    return f"; {hint}" if hint else ""
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'AEIOU' else 'a'} {noun}"
 
 
 def _range(low: int | None, high: int | None) -> str:

@@ -61,7 +61,7 @@ def trainer(**kwargs):
 
 CASES = [
     # config
-    (lambda: LlamaConfig(vocab_size=0), ValueError, "vocab_size.*at least 1.*0"),
+    (lambda: LlamaConfig(vocab_size=0), ValueError, "vocab_size.*between 1 and .*0"),
     (lambda: LlamaConfig(hidden_size=-8), ValueError, "hidden_size.*-8"),
     (lambda: LlamaConfig(hidden_size=12.0), TypeError, "hidden_size.*12.0"),
     (lambda: LlamaConfig(hidden_size=True), TypeError, "hidden_size.*True"),

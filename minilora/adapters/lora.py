@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -34,25 +35,27 @@ class LoraConfig:
     alpha_pattern: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self):
-        checks.integer("r", self.r, low=1, hint="try r=8")
-        checks.real("lora_alpha", self.lora_alpha, above=0)
-        checks.real("lora_dropout", self.lora_dropout, low=0, below=1)
-        checks.boolean("use_rslora", self.use_rslora)
-        checks.one_of("init_lora_weights", self.init_lora_weights, (True, "gaussian"))
+        keep = partial(object.__setattr__, self)
+        keep("r", checks.integer("r", self.r, low=1, hint="try r=8"))
+        keep("lora_alpha", checks.real("lora_alpha", self.lora_alpha, above=0))
+        keep("lora_dropout", checks.real("lora_dropout", self.lora_dropout, low=0, below=1))
+        keep("use_rslora", checks.boolean("use_rslora", self.use_rslora))
+        keep("init_lora_weights", checks.one_of("init_lora_weights", self.init_lora_weights, (True, "gaussian")))
         targets = self.target_modules
-        if not isinstance(targets, str):
-            if not isinstance(targets, (list, tuple, set)) or not all(isinstance(t, str) for t in targets):
-                raise TypeError(f"target_modules must be a str or a tuple of str, got {checks.shown(targets)}")
-            object.__setattr__(self, "target_modules", tuple(targets))
+        if isinstance(targets, str):
+            keep("target_modules", checks.string("target_modules", targets))
+        else:
+            keep("target_modules", checks.strings("target_modules", targets, hint="try ('q_proj', 'v_proj')"))
         if not self.target_modules:
             raise ValueError(f"target_modules must name a layer, got {targets!r}; try ('q_proj', 'v_proj')")
-        for name in ("rank_pattern", "alpha_pattern"):
-            if not isinstance(getattr(self, name), Mapping):
-                raise TypeError(f"{name} must be a dict, got {checks.shown(getattr(self, name))}")
-        for key, rank in self.rank_pattern.items():
-            checks.integer(f"rank_pattern[{key!r}]", rank, low=1)
-        for key, alpha in self.alpha_pattern.items():
-            checks.real(f"alpha_pattern[{key!r}]", alpha, above=0)
+        for name, check in (
+            ("rank_pattern", partial(checks.integer, low=1)),
+            ("alpha_pattern", partial(checks.real, above=0)),
+        ):
+            pattern = getattr(self, name)
+            if not isinstance(pattern, Mapping) or not all(isinstance(key, str) for key in pattern):
+                raise TypeError(f"{name} must be a dict from str to a number, got {checks.shown(pattern)}")
+            keep(name, {str(key): check(f"{name}[{key!r}]", value) for key, value in pattern.items()})
 
     def scaling(self, r: int, alpha: float) -> float:
         """alpha / r, or alpha / sqrt(r) with `use_rslora`."""

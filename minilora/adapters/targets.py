@@ -38,8 +38,7 @@ def match_targets(model: Llama, target_modules: str | tuple[str, ...]) -> dict[s
         chosen = {path: layer for path, layer in layers.items() if pattern.fullmatch(path)}
         unknown = [] if chosen else [target_modules]
     else:
-        if not isinstance(target_modules, (list, tuple, set)) or not all(isinstance(t, str) for t in target_modules):
-            raise TypeError(f"target_modules must be a str or a tuple of str, got {checks.shown(target_modules)}")
+        checks.strings("target_modules", target_modules, hint="try ('q_proj', 'v_proj') or 'all-linear'")
         unknown = [name for name in target_modules if not any(ends_in(path, name) for path in layers)]
         chosen = {path: layer for path, layer in layers.items() if any(ends_in(path, t) for t in target_modules)}
     if unknown or not chosen:

@@ -15,8 +15,11 @@ Shape letters, the same in every file:
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 from minilora import checks
+
+LARGEST = 2**31 - 1  # of a size: far above any model, and no product of two of them overflows 64 bits
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class LlamaConfig:
     initializer_range: float = 0.02
 
     def __post_init__(self):
+        # What the checks return is kept: plain Python numbers, so that a config read from numpy can be written as JSON.
+        keep = partial(object.__setattr__, self)
         for name in (
             "vocab_size",
             "hidden_size",
@@ -51,11 +56,11 @@ class LlamaConfig:
             "num_key_value_heads",
             "max_position_embeddings",
         ):
-            checks.integer(name, getattr(self, name), low=1)
-        checks.real("rope_theta", self.rope_theta, above=0)
-        checks.real("rms_norm_eps", self.rms_norm_eps, above=0)
-        checks.real("initializer_range", self.initializer_range, low=0)
-        checks.boolean("tie_word_embeddings", self.tie_word_embeddings)
+            keep(name, checks.integer(name, getattr(self, name), low=1, high=LARGEST))
+        keep("rope_theta", checks.real("rope_theta", self.rope_theta, above=0))
+        keep("rms_norm_eps", checks.real("rms_norm_eps", self.rms_norm_eps, above=0))
+        keep("initializer_range", checks.real("initializer_range", self.initializer_range, low=0))
+        keep("tie_word_embeddings", checks.boolean("tie_word_embeddings", self.tie_word_embeddings))
         if self.num_attention_heads % self.num_key_value_heads:
             raise ValueError(
                 f"num_attention_heads must be a multiple of num_key_value_heads, got {self.num_attention_heads} "
@@ -67,7 +72,7 @@ class LlamaConfig:
                     f"hidden_size must be a multiple of num_attention_heads, got {self.hidden_size} and "
                     f"{self.num_attention_heads}; or give head_dim"
                 )
-            object.__setattr__(self, "head_dim", self.hidden_size // self.num_attention_heads)
-        checks.integer("head_dim", self.head_dim, low=2)
+            keep("head_dim", self.hidden_size // self.num_attention_heads)
+        keep("head_dim", checks.integer("head_dim", self.head_dim, low=2, high=LARGEST))
         if self.head_dim % 2:
             raise ValueError(f"head_dim must be even, got {self.head_dim}; RoPE turns pairs of channels")

@@ -121,24 +121,12 @@ def check_input(name: str, x: np.ndarray, size: int, dtype: np.dtype) -> None:
 
 def check_token_ids(name: str, token_ids: np.ndarray, vocab_size: int) -> None:
     """token_ids must be a non-empty integer array with entries in 0 .. vocab_size - 1."""
-    if not isinstance(token_ids, np.ndarray) or not np.issubdtype(token_ids.dtype, np.integer):
-        raise TypeError(f"{name} must be a numpy array of integers, got {checks.shown(token_ids)}")
-    if token_ids.size == 0:
-        raise ValueError(f"{name} must not be empty, got {checks.shown(token_ids)}")
-    low, high = int(token_ids.min()), int(token_ids.max())
-    if low < 0 or high >= vocab_size:
-        raise ValueError(f"{name} must lie in 0 .. {vocab_size - 1}, got values from {low} to {high}")
+    checks.integer_array(name, token_ids, low=0, high=vocab_size - 1)
 
 
 def check_dtype(dtype) -> np.dtype:
-    """float32 or float64, as a numpy dtype; else TypeError."""
-    try:
-        known = np.dtype(dtype)
-    except TypeError:
-        known = None
-    if known not in (np.float32, np.float64):
-        raise TypeError(f"dtype must be float32 or float64, got {checks.shown(dtype)}")
-    return known
+    """float32 or float64, as a numpy dtype; else TypeError (for None too, which numpy reads as float64)."""
+    return checks.float_dtype("dtype", dtype)
 
 
 def _normal(shape, std, rng, dtype):

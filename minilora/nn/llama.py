@@ -200,17 +200,11 @@ class Llama(Module):
 
 def check_labels(labels: np.ndarray, token_ids: np.ndarray, vocab_size: int) -> None:
     """labels must be integers of token_ids' shape, each -100 or in 0 .. vocab_size - 1, and one at least must count."""
-    if not isinstance(labels, np.ndarray) or not np.issubdtype(labels.dtype, np.integer):
-        raise TypeError(f"labels must be a numpy array of integers, got {checks.shown(labels)}")
+    checks.integer_array("labels", labels, low=0, high=vocab_size - 1, ignored=-100)
     if labels.shape != np.shape(token_ids):
         raise ValueError(f"labels must have the shape of token_ids {np.shape(token_ids)}, got {checks.shown(labels)}")
-    counted = labels[labels != -100]
-    if counted.size == 0:
+    if not np.any(labels != -100):
         raise ValueError("labels must hold at least one label that counts, got only -100 (ignored)")
-    if counted.min() < 0 or counted.max() >= vocab_size:
-        raise ValueError(
-            f"labels must be -100 or lie in 0 .. {vocab_size - 1}, got values from {counted.min()} to {counted.max()}"
-        )
 
 
 def _no_backward(*_):

@@ -38,19 +38,24 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self):
-        checks.integer("max_steps", self.max_steps, low=1)
-        checks.real("learning_rate", self.learning_rate, above=0)
-        checks.one_of("lr_scheduler_type", self.lr_scheduler_type, SCHEDULES)
-        checks.integer("warmup_steps", self.warmup_steps, low=0, high=self.max_steps)
-        checks.real("min_lr_ratio", self.min_lr_ratio, low=0, high=1)
-        checks.real("weight_decay", self.weight_decay, low=0)
-        checks.real("adam_beta1", self.adam_beta1, low=0, below=1)
-        checks.real("adam_beta2", self.adam_beta2, low=0, below=1)
-        checks.real("adam_epsilon", self.adam_epsilon, above=0)
-        checks.real("max_grad_norm", self.max_grad_norm, above=0)
-        checks.integer("eval_steps", self.eval_steps, low=0)
-        checks.integer("save_steps", self.save_steps, low=0)
-        checks.integer("seed", self.seed, low=0)
+        integer, real = checks.integer, checks.real
+        kept = {
+            "max_steps": integer("max_steps", self.max_steps, low=1),
+            "learning_rate": real("learning_rate", self.learning_rate, above=0),
+            "lr_scheduler_type": checks.one_of("lr_scheduler_type", self.lr_scheduler_type, SCHEDULES),
+            "warmup_steps": integer("warmup_steps", self.warmup_steps, low=0, high=self.max_steps),
+            "min_lr_ratio": real("min_lr_ratio", self.min_lr_ratio, low=0, high=1),
+            "weight_decay": real("weight_decay", self.weight_decay, low=0),
+            "adam_beta1": real("adam_beta1", self.adam_beta1, low=0, below=1),
+            "adam_beta2": real("adam_beta2", self.adam_beta2, low=0, below=1),
+            "adam_epsilon": real("adam_epsilon", self.adam_epsilon, above=0),
+            "max_grad_norm": real("max_grad_norm", self.max_grad_norm, above=0),
+            "eval_steps": integer("eval_steps", self.eval_steps, low=0),
+            "save_steps": integer("save_steps", self.save_steps, low=0),
+            "seed": integer("seed", self.seed, low=0),
+        }
+        for name, value in kept.items():
+            object.__setattr__(self, name, value)
 
 
 class Trainer:
