@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "analysis": {"nn", "quant", "adapters"},
     "assets": {"nn"},
     "plots": set(),
-    "experiments": ROOMS | {"parallel"},
+    "experiments": ROOMS,
     "gallery": {"experiments", "plots", "assets", "parallel"},
     "course": ROOMS | {"experiments", "plots", "gallery", "parallel"},
     "cli": ROOMS | {"experiments", "plots", "gallery", "parallel"},

@@ -1,27 +1,30 @@
 """From an experiment's numbers to a JSON file, and from that file to SVG and PNG."""
 
-import inspect
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from minilora import storage
 from minilora.gallery.provenance import provenance
 from minilora.gallery.registry import Figure
+from minilora.parallel import run_all
 
 DIGITS = 6  # significant digits that are stored
 
 
-def compute(figure: Figure, out: Path, *, executor=None) -> Path:
-    """Run the experiment and write NAME.json: numbers, config, tolerance, caption and where they came from."""
+def compute(figure: Figure, out: Path, *, each: Callable | None = None) -> Path:
+    """Run the experiment and write NAME.json: numbers, config, tolerance, caption and where they came from.
+
+    `each`: what the experiment runs its items with (see `minilora.experiments`); by default processes, a bar and kept results.
+    """
     experiment = figure.experiment
     config = experiment.Config()
-    # Finished runs are kept until all are done, so that a killed command goes on where it was.
-    cache = Path(out) / ".runs"
-    keep = {"cache": cache} if "cache" in inspect.signature(experiment.run).parameters else {}
-    numbers = rounded(experiment.run(config, executor=executor, **keep))
+    kept = Path(out) / ".runs" / figure.name  # finished runs, until all are done: a killed command resumes
+    numbers = rounded(experiment.run(config, each or partial(run_all, desc=figure.name, cache=kept)))
     content = {
         "figure": figure.name,
         "caption": figure.plot.caption(numbers),
@@ -33,7 +36,7 @@ def compute(figure: Figure, out: Path, *, executor=None) -> Path:
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     path = Path(out) / f"{figure.name}.json"
     storage.write_atomically(path, lambda file: file.write(text.encode()))
-    shutil.rmtree(cache, ignore_errors=True)
+    shutil.rmtree(kept, ignore_errors=True)
     return path
 
 

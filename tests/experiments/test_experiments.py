@@ -1,4 +1,5 @@
 import concurrent.futures
+import inspect
 import json
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import pytest
 
 from minilora.experiments.quantization import codebooks, quantization_error, scale_memory
 from minilora.experiments.rank import lr_sweep, rank_fit, rank_known
+from minilora.gallery import FIGURES as ALL_FIGURES
 from minilora.parallel import run_all
 
 FIGURES = Path(__file__).parents[2] / "figures"
@@ -43,6 +45,25 @@ def test_a_killed_run_all_computes_only_what_is_missing(tmp_path, here):
     assert calls[done + 2 :] == [3]
 
 
+@pytest.mark.parametrize("figure", ALL_FIGURES, ids=lambda figure: figure.name)
+def test_every_experiment_runs_with_any_each(figure):
+    parameters = inspect.signature(figure.experiment.run).parameters
+    assert list(parameters) == ["config", "each"]
+    assert parameters["each"].default is map and parameters["config"].default == figure.experiment.Config()
+
+
+def test_the_runs_go_through_the_each_that_is_given():
+    config = rank_known.Config(in_features=6, out_features=5, true_rank=2, ranks=(1, 2), steps=5, seeds=(0, 1))
+    given = []
+
+    def backwards(function, items):
+        given.extend(items)
+        return [function(item) for item in reversed(items)][::-1]
+
+    assert rank_known.run(config, backwards) == rank_known.run(config)
+    assert len(given) == 4
+
+
 def test_codebooks():
     numbers = codebooks.run(codebooks.Config(values=2**14))
     for source in ("normal", "base"):
@@ -52,9 +73,9 @@ def test_codebooks():
     assert numbers["inner_half"]["nf4"] > numbers["inner_half"]["int4"]
 
 
-def test_quantization_error(here):
+def test_quantization_error():
     config = quantization_error.Config(values=2**15, block_sizes=(32, 64, 256), seeds=(0,))
-    numbers = quantization_error.run(config, executor=here)
+    numbers = quantization_error.run(config)
     normal = {code: entry["rms"]["mean"] for code, entry in numbers["error"]["normal"].items()}
     assert normal["int4_affine"][0] < normal["nf4"][0]  # affine int4 wins at 32 ...
     assert normal["nf4"][2] < normal["int4_affine"][2]  # ... and loses at 256
@@ -62,7 +83,7 @@ def test_quantization_error(here):
         assert all(
             code["rms"]["mean"][0] < code["rms"]["mean"][2] for name, code in entry.items() if name != "int4_full"
         )
-    assert numbers == quantization_error.run(config, executor=here)
+    assert numbers == quantization_error.run(config)
 
 
 def test_scale_memory():
@@ -75,18 +96,18 @@ def test_scale_memory():
     assert numbers["error"]["none"] < numbers["error"]["dynamic"] < 1.01 * numbers["error"]["none"]
 
 
-def test_rank_known_never_beats_the_bound_and_reaches_it(here):
+def test_rank_known_never_beats_the_bound_and_reaches_it():
     config = rank_known.Config(in_features=16, out_features=12, true_rank=3, ranks=(1, 3, 5), steps=800, seeds=(0,))
-    numbers = rank_known.run(config, executor=here)
+    numbers = rank_known.run(config)
     for kind in ("known", "decaying"):
         for fit, bound in zip(numbers[kind]["fit"][0], numbers[kind]["bound"][0], strict=True):
             assert bound - 1e-9 <= fit <= bound + 1e-3
     assert numbers["known"]["fit"][0][0] > 0.6 and numbers["known"]["fit"][0][1] < 1e-3  # the knee
 
 
-def test_rank_fit_trains_what_it_says(here):
+def test_rank_fit_trains_what_it_says():
     config = rank_fit.Config(ranks=(2,), seeds=(0,), steps=(3, 3))
-    numbers = rank_fit.run(config, executor=here)
+    numbers = rank_fit.run(config)
     assert numbers["tasks"]["roman"]["parameters"] == {"2": 23360, "full": 955776}
     for found in numbers["tasks"].values():
         assert found["loss"]["2"][0] < found["before"]

@@ -1,5 +1,6 @@
 """Where do four bits put their sixteen values, and where are the weights? Grids under two densities."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,7 @@ class Config:
     seed: int = 0
 
 
-def run(config: Config = Config(), *, executor=None) -> dict:
+def run(config: Config = Config(), each: Callable = map) -> dict:
     """Levels of each code; densities of N(0, 1) and the base's weights, scaled by block; how often each bin is used."""
     normal = np.random.default_rng(config.seed).standard_normal(config.values, dtype=np.float32)
     weights = base_weights()

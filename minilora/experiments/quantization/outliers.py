@@ -1,5 +1,6 @@
 """Who helps against an outlier, the code or the blocks? One planted in a block; the error in its block and elsewhere."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,7 @@ class Config:
     seed: int = 0
 
 
-def run(config: Config = Config(), *, executor=None) -> dict:
+def run(config: Config = Config(), each: Callable = map) -> dict:
     """Mean absolute error over the weights' RMS, [scaling][code] -> {"inside": by size, "outside": by size}.
 
     scaling: "block", one scale for each block, or "tensor", one for all. inside: the other weights of the outlier's block.

@@ -1,12 +1,12 @@
 """How much does each 4-bit code lose, by block size, source and layer?"""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from minilora.analysis.error import mean_absolute_error, rms_error
 from minilora.experiments.quantization.codebooks import base_weights
-from minilora.parallel import run_all
 from minilora.quant import quantize
 
 TOLERANCE = {"rtol": 2e-3, "atol": 1e-5}
@@ -22,10 +22,10 @@ class Config:
     seeds: tuple[int, ...] = (0, 1, 2)
 
 
-def run(config: Config = Config(), *, executor=None) -> dict:
+def run(config: Config = Config(), each: Callable = map) -> dict:
     """RMS and mean absolute error over the source's RMS: [source][code][rms|mae] -> per block size (mean, spread)."""
     items = [(config, source) for source in (*config.sources, "base")]
-    results = run_all(_source, items, executor=executor, desc="quantization_error")
+    results = each(_source, items)
     by_source = dict(zip([source for _, source in items], results, strict=True))
     return {
         "block_sizes": list(config.block_sizes),

@@ -1,5 +1,6 @@
 """What do the scales cost, before and after double quantization: by formula, counted, and in error."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,7 @@ class Config:
     seed: int = 0
 
 
-def run(config: Config = Config(), *, executor=None) -> dict:
+def run(config: Config = Config(), each: Callable = map) -> dict:
     """Bits of scale a parameter by formula and counted; gigabytes for Llama's sizes; what the second step costs in error."""
     rng = np.random.default_rng(config.seed)
     tensors = {f"{a}x{b}": rng.standard_normal((a, b), dtype=np.float32) for a, b in config.shapes}

@@ -1,12 +1,11 @@
 """Which learning rate suits each method? A small sweep, with a seed of its own, that chooses those of rank_fit."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from minilora.experiments.rank.rank_fit import FULL, STEPS, Run, train
-from minilora.parallel import run_all
 
 TOLERANCE = {"rtol": 0.15, "atol": 0.1}
 
@@ -21,7 +20,7 @@ class Config:
     steps: tuple[int, ...] = STEPS
 
 
-def run(config: Config = Config(), *, executor=None, cache: Path | None = None) -> dict:
+def run(config: Config = Config(), each: Callable = map) -> dict:
     """Held-out loss by task, rank ("full" for all weights) and learning rate, and the best rate of each."""
     items = [
         Run(task, rank, rate, config.seed, steps=steps)
@@ -29,7 +28,7 @@ def run(config: Config = Config(), *, executor=None, cache: Path | None = None) 
         for rank in config.ranks
         for rate in (config.lora_rates if rank else config.full_rates)
     ]
-    results = run_all(train, items, executor=executor, desc="lr_sweep", cache=cache)
+    results = each(train, items)
     loss: dict = {}
     for item, result in zip(items, results, strict=True):
         key = str(item.rank) if item.rank else "full"

@@ -1,15 +1,14 @@
 """How much rank do an easy and a hard task need? The pretrained base, LoRA of every rank, and full fine-tuning."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from minilora.adapters import LoraConfig, apply_lora, count_parameters
 from minilora.assets import load_base
 from minilora.data import ByteTokenizer, EpochBatches, encode_records, split
-from minilora.parallel import run_all
 from minilora.training import Trainer, TrainingConfig, evaluate
 
 # Training amplifies the last bits, in which processors differ: losses are compared to a tenth, accuracies to 0.1.
@@ -44,7 +43,7 @@ class Config:
     learning_rates: tuple[tuple[float, ...], ...] = LEARNING_RATES
 
 
-def run(config: Config = Config(), *, executor=None, cache: Path | None = None) -> dict:
+def run(config: Config = Config(), each: Callable = map) -> dict:
     """Held-out loss and exact match of each task and rank, a list over seeds, with the trainable parameters."""
     items = [
         Run(task, rank, learning_rate(rank, config.swept_ranks, rates), seed, steps=steps)
@@ -52,7 +51,7 @@ def run(config: Config = Config(), *, executor=None, cache: Path | None = None) 
         for rank in (*config.ranks, FULL)
         for seed in config.seeds
     ]
-    results = run_all(train, items, executor=executor, desc="rank_fit", cache=cache)
+    results = each(train, items)
     found: dict = {"ranks": [*config.ranks, FULL], "steps": list(config.steps), "tasks": {}}
     for item, result in zip(items, results, strict=True):
         task = found["tasks"].setdefault(

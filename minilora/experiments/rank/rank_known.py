@@ -1,12 +1,12 @@
 """Does LoRA find a change of known rank? A linear teacher, and the best that any rank can do (Eckart & Young 1936)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from minilora.adapters import LoraConfig, LoRALinear
 from minilora.nn import Linear
-from minilora.parallel import run_all
 from minilora.training import AdamW, lr_factor
 
 TOLERANCE = {"rtol": 0.02, "atol": 1e-4}
@@ -24,10 +24,10 @@ class Config:
     seeds: tuple[int, ...] = (0, 1, 2)
 
 
-def run(config: Config = Config(), *, executor=None) -> dict:
+def run(config: Config = Config(), each: Callable = map) -> dict:
     """Left-over share |dW - s B A|^2 / |dW|^2 by rank: LoRA's for each seed, and the bound from the SVD of dW."""
     items = [(config, kind, seed) for kind in ("known", "decaying") for seed in config.seeds]
-    results = run_all(_teacher, items, executor=executor, desc="rank_known")
+    results = each(_teacher, items)
     found = {}
     for (_, kind, _), result in zip(items, results, strict=True):
         entry = found.setdefault(kind, {"fit": [], "bound": []})
