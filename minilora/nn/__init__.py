@@ -5,7 +5,7 @@ from minilora.nn.config import LlamaConfig
 from minilora.nn.generate import generate
 from minilora.nn.layers import Embedding, Linear, RMSNorm
 from minilora.nn.llama import MLP, Attention, Block, Llama
-from minilora.nn.module import Module, Parameter
+from minilora.nn.module import Module, Parameter, PendingParameter
 from minilora.nn.past import KVCache
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "LlamaConfig",
     "Module",
     "Parameter",
+    "PendingParameter",
     "RMSNorm",
     "checkpoint_blocks",
     "generate",

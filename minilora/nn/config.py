@@ -14,10 +14,13 @@ Shape letters, the same in every file:
     N  rows of a 2-D product    B * T, all positions of a batch in one matrix
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from minilora import checks
+from minilora.nn.rope import ROPE_SCALINGS
 
 LARGEST = 2**31 - 1  # of a size: far above any model, and no product of two of them overflows 64 bits
 
@@ -26,9 +29,10 @@ LARGEST = 2**31 - 1  # of a size: far above any model, and no product of two of 
 class LlamaConfig:
     """What decides the shape of a Llama, under the names of Hugging Face's `config.json`.
 
-    `head_dim` is `hidden_size // num_attention_heads` unless given. Raises ValueError or TypeError for sizes
-    that do not fit together. Architecture: Touvron et al. 2023 (arXiv 2302.13971); grouped heads: Ainslie et al.
-    2023 (arXiv 2305.13245).
+    `head_dim` is `hidden_size // num_attention_heads` unless given. `rope_scaling` stretches the positions of a
+    model that was trained on shorter texts: {"rope_type": "linear", "factor": 4.0}, or "llama3" (see `nn.rope`).
+    Raises ValueError or TypeError for sizes that do not fit together. Architecture: Touvron et al. 2023
+    (arXiv 2302.13971); grouped heads: Ainslie et al. 2023 (arXiv 2305.13245).
     """
 
     vocab_size: int = 256
@@ -43,6 +47,7 @@ class LlamaConfig:
     tie_word_embeddings: bool = True
     head_dim: int | None = None
     initializer_range: float = 0.02
+    rope_scaling: Mapping[str, Any] | None = field(default=None, hash=False)  # a dict has no hash
 
     def __post_init__(self):
         # What the checks return is kept: plain Python numbers, so that a config read from numpy can be written as JSON.
@@ -58,6 +63,7 @@ class LlamaConfig:
         ):
             keep(name, checks.integer(name, getattr(self, name), low=1, high=LARGEST))
         keep("rope_theta", checks.real("rope_theta", self.rope_theta, above=0))
+        keep("rope_scaling", _rope_scaling(self.rope_scaling))
         keep("rms_norm_eps", checks.real("rms_norm_eps", self.rms_norm_eps, above=0))
         keep("initializer_range", checks.real("initializer_range", self.initializer_range, low=0))
         keep("tie_word_embeddings", checks.boolean("tie_word_embeddings", self.tie_word_embeddings))
@@ -76,3 +82,30 @@ class LlamaConfig:
         keep("head_dim", checks.integer("head_dim", self.head_dim, low=2, high=LARGEST))
         if self.head_dim % 2:
             raise ValueError(f"head_dim must be even, got {self.head_dim}; RoPE turns pairs of channels")
+
+
+def _rope_scaling(given):
+    """The settings of one of ROPE_SCALINGS under the name "rope_type", each checked; None where nothing is scaled."""
+    if given is None:
+        return None
+    if not isinstance(given, Mapping):
+        raise TypeError(f"rope_scaling must be a dict such as {{'rope_type': 'linear', 'factor': 4.0}}, got {given!r}")
+    settings = dict(given)
+    kind = settings.pop("rope_type", settings.pop("type", None))  # "type" is the older name of the key
+    settings.pop("type", None)  # some files carry both
+    if kind == "default" and not settings:
+        return None
+    if kind not in ROPE_SCALINGS:
+        raise ValueError(f"rope_scaling must have the rope_type {' or '.join(ROPE_SCALINGS)}, got {kind!r}")
+    needed = ROPE_SCALINGS[kind]
+    if settings.keys() != set(needed):
+        raise ValueError(
+            f"rope_scaling of type {kind!r} must have {', '.join(needed)}; got {', '.join(settings) or 'none'}"
+        )
+    values = {name: checks.real(f"rope_scaling[{name!r}]", settings[name], above=0) for name in needed}
+    if kind == "llama3" and values["high_freq_factor"] <= values["low_freq_factor"]:
+        raise ValueError(
+            f"rope_scaling['high_freq_factor'] must be greater than low_freq_factor {values['low_freq_factor']}, "
+            f"got {values['high_freq_factor']}"
+        )
+    return {"rope_type": kind} | values

@@ -4,7 +4,9 @@ import numpy as np
 
 from minilora import checks
 from minilora.nn import ops
-from minilora.nn.module import Module, Parameter
+from minilora.nn.module import Module, Parameter, PendingParameter
+
+PENDING = object()  # instead of an rng: draw nothing, the weights come later (Llama.skeleton)
 
 
 class LinearFace(Module):
@@ -30,7 +32,7 @@ class Linear(LinearFace):
     def __init__(self, in_features: int, out_features: int, *, rng, dtype=np.float32, std: float = 0.02):
         checks.integer("in_features", in_features, low=1)
         checks.integer("out_features", out_features, low=1)
-        self.weight = Parameter(_normal((out_features, in_features), std, rng, dtype))
+        self.weight = _drawn((out_features, in_features), std, rng, dtype)
 
     @classmethod
     def from_weight(cls, weight: np.ndarray, trainable: bool = True) -> "Linear":
@@ -53,7 +55,7 @@ class Linear(LinearFace):
 
     def __call__(self, x: np.ndarray, rng=None):
         weight = self.weight
-        check_input("x", x, self.in_features, weight.value.dtype)
+        check_input("x", x, self.in_features, weight.dtype)
         if not weight.trainable:
             return ops.linear_frozen(x, weight.value)
         y, linear_backward = ops.linear(x, weight.value)
@@ -75,7 +77,7 @@ class Embedding(Module):
     def __init__(self, num_embeddings: int, embedding_dim: int, *, rng, dtype=np.float32, std: float = 0.02):
         checks.integer("num_embeddings", num_embeddings, low=1)
         checks.integer("embedding_dim", embedding_dim, low=1)
-        self.weight = Parameter(_normal((num_embeddings, embedding_dim), std, rng, dtype))
+        self.weight = _drawn((num_embeddings, embedding_dim), std, rng, dtype)
 
     def __call__(self, token_ids: np.ndarray):
         weight = self.weight
@@ -99,7 +101,7 @@ class RMSNorm(Module):
 
     def __call__(self, x: np.ndarray):
         weight = self.weight
-        check_input("x", x, weight.size, weight.value.dtype)
+        check_input("x", x, weight.size, weight.dtype)
         y, norm_backward = ops.rms_norm(x, weight.value, self.eps)
 
         def backward(dy):
@@ -129,7 +131,9 @@ def check_dtype(dtype) -> np.dtype:
     return checks.float_dtype("dtype", dtype)
 
 
-def _normal(shape, std, rng, dtype):
+def _drawn(shape, std, rng, dtype):
+    if rng is PENDING:
+        return PendingParameter(shape, check_dtype(dtype))
     # Drawn in float64 and then rounded, so that a seed gives the same weights in both dtypes.
     draw = checks.generator("rng", rng).standard_normal(shape)
-    return (draw * checks.real("std", std, low=0)).astype(check_dtype(dtype))
+    return Parameter((draw * checks.real("std", std, low=0)).astype(check_dtype(dtype)))

@@ -5,8 +5,8 @@ import numpy as np
 from minilora import checks
 from minilora.nn import ops
 from minilora.nn.config import LlamaConfig
-from minilora.nn.layers import Embedding, Linear, RMSNorm, check_dtype, check_token_ids
-from minilora.nn.module import Module
+from minilora.nn.layers import PENDING, Embedding, Linear, RMSNorm, check_dtype, check_token_ids
+from minilora.nn.module import Module, PendingParameter
 from minilora.nn.rope import rope, rope_table
 
 
@@ -21,13 +21,14 @@ class Attention(Module):
         self.v_proj = Linear(D, K * d, rng=rng, dtype=dtype, std=std)
         self.o_proj = Linear(H * d, D, rng=rng, dtype=dtype, std=std)
         self.head_dim, self.rope_theta = d, config.rope_theta
+        self.rope_scaling = None if config.rope_scaling is None else tuple(config.rope_scaling.items())
 
     def __call__(self, x: np.ndarray, rng=None, cache=None):
         start = 0 if cache is None else cache.length
         q, q_backward = self.q_proj(x, rng)
         k, k_backward = self.k_proj(x, rng)
         v, v_backward = self.v_proj(x, rng)
-        cos, sin = rope_table(start + x.shape[1], self.head_dim, self.rope_theta, x.dtype)
+        cos, sin = rope_table(start + x.shape[1], self.head_dim, self.rope_theta, x.dtype, self.rope_scaling)
         q, q_rope_backward = rope(self._split(q), cos[start:], sin[start:])  # (B, T, H*d) -> (B, H, T, d)
         k, k_rope_backward = rope(self._split(k), cos[start:], sin[start:])  # (B, T, K*d) -> (B, K, T, d)
         v = self._split(v)
@@ -122,7 +123,8 @@ class Llama(Module):
     def __init__(self, config: LlamaConfig, *, rng, dtype=np.float32):
         if not isinstance(config, LlamaConfig):
             raise TypeError(f"config must be a LlamaConfig, got {checks.shown(config)}")
-        checks.generator("rng", rng)
+        if rng is not PENDING:
+            checks.generator("rng", rng)
         dtype = check_dtype(dtype)
         D, V, std = config.hidden_size, config.vocab_size, config.initializer_range
         self.config = config
@@ -132,9 +134,22 @@ class Llama(Module):
         if not config.tie_word_embeddings:
             self.lm_head = Linear(D, V, rng=rng, dtype=dtype, std=std)
 
+    @classmethod
+    def skeleton(cls, config: LlamaConfig, dtype: np.dtype | type = np.float32) -> "Llama":
+        """A Llama before its weights: every path and shape is there, nothing is drawn and no weight is held.
+
+        Weights come by `load_state`, or layer by layer (`parameter.fill`, or `set_submodule` with a layer in four bits).
+        Using a weight before it has come is a ValueError.
+        """
+        model = cls(config, rng=PENDING, dtype=dtype)
+        for _, module in model.named_modules():
+            if isinstance(module, RMSNorm):  # a fresh one holds ones
+                module.weight = PendingParameter(module.weight.shape, module.weight.dtype)
+        return model
+
     @property
     def dtype(self) -> np.dtype:
-        return self.embed_tokens.weight.value.dtype
+        return self.embed_tokens.weight.dtype
 
     def head(self) -> Linear:
         """The output layer: `lm_head`, or the embedding matrix at work a second time where they are tied."""

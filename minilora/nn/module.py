@@ -1,5 +1,6 @@
 """Parameter and Module: what a layer owns, how it is named, and how a child is replaced from outside."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,6 +15,8 @@ class Parameter:
     `trainable`: a frozen parameter (False) ignores every gradient.
     """
 
+    pending = False  # a PendingParameter's value may still be missing
+
     def __init__(self, value: np.ndarray, trainable: bool = True):
         self.value = checks.float_array("value", value)
         self.grad: np.ndarray | None = None
@@ -27,10 +30,26 @@ class Parameter:
     def size(self) -> int:
         return self.value.size
 
+    @property
+    def dtype(self) -> np.dtype:
+        return self.value.dtype
+
+    def fill(self, value: np.ndarray) -> None:
+        """Copy `value` into the parameter, in place. ValueError if the shape differs, TypeError if the dtype does."""
+        self._check_fits(value)
+        self.value[...] = value
+
+    def _check_fits(self, value):
+        checks.float_array("value", value)
+        if value.shape != self.shape:
+            raise ValueError(f"value must have the parameter's shape {self.shape}, got {checks.shown(value)}")
+        if value.dtype != self.dtype:
+            raise TypeError(f"value must be {self.dtype} like the parameter, got {checks.shown(value)}")
+
     def accumulate(self, grad: np.ndarray) -> None:
         """Add `grad` to the gradient: the only place where a gradient is written. ValueError if the shape differs."""
-        if grad.shape != self.value.shape:
-            raise ValueError(f"grad must have the parameter's shape {self.value.shape}, got {checks.shown(grad)}")
+        if grad.shape != self.shape:
+            raise ValueError(f"grad must have the parameter's shape {self.shape}, got {checks.shown(grad)}")
         if not self.trainable:
             return
         if self.grad is None:
@@ -44,7 +63,58 @@ class Parameter:
 
     def __repr__(self) -> str:
         state = "trainable" if self.trainable else "frozen"
-        return f"Parameter(shape={self.shape}, dtype={self.value.dtype}, {state})"
+        return f"Parameter(shape={self.shape}, dtype={self.dtype}, {state})"
+
+
+class PendingParameter(Parameter):
+    """A parameter whose shape and dtype are known before its value: what `Llama.skeleton` is made of.
+
+    `fill` gives it its value, a copy. Reading `value` before that raises ValueError.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype, trainable: bool = True):
+        self._shape, self._dtype = tuple(shape), np.dtype(dtype)
+        self._value: np.ndarray | None = None
+        self.grad: np.ndarray | None = None
+        self.trainable = checks.boolean("trainable", trainable)
+
+    @property
+    def value(self) -> np.ndarray:
+        if self._value is None:
+            raise ValueError(
+                f"a parameter of shape {self.shape} has no value yet, as its model is a skeleton; "
+                "give the model its weights first (model.load_state, or load_llama for a folder)"
+            )
+        return self._value
+
+    @value.setter
+    def value(self, value: np.ndarray) -> None:
+        self._check_fits(value)
+        self._value = value
+
+    @property
+    def pending(self) -> bool:
+        """Is the value still missing?"""
+        return self._value is None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._shape
+
+    @property
+    def size(self) -> int:
+        return math.prod(self._shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self._dtype
+
+    def fill(self, value: np.ndarray) -> None:
+        """Take a copy of `value`. ValueError if the shape differs, TypeError if the dtype does."""
+        if self._value is None:
+            self.value = np.array(value, order="C")
+        else:
+            super().fill(value)
 
 
 class Module:

@@ -1,19 +1,46 @@
 """Rotary position embeddings: where a token stands, as an angle. Pure math, like `ops`."""
 
+import math
 from functools import lru_cache
 
 import numpy as np
 
+# What each way of scaling needs to know, under Hugging Face's names.
+ROPE_SCALINGS = {
+    "linear": ("factor",),
+    "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
+}
+
 
 @lru_cache(maxsize=32)
-def rope_table(length, head_dim, theta, dtype):
-    """cos and sin of position * theta^(-2i/d).    each: (length, d/2), read-only    Su et al. 2021, eq. 15"""
-    frequency = theta ** (np.arange(0, head_dim, 2) / -head_dim)  # (d/2,)
+def rope_table(length, head_dim, theta, dtype, scaling=None):
+    """cos and sin of position * frequency.    each: (length, d/2), read-only    see `rope_frequencies`"""
+    frequency = rope_frequencies(head_dim, theta, scaling)
     angle = np.arange(length)[:, None] * frequency  # (length, d/2)
     table = np.cos(angle).astype(dtype), np.sin(angle).astype(dtype)
     for part in table:
         part.setflags(write=False)
     return table
+
+
+def rope_frequencies(head_dim, theta, scaling=None):
+    """theta^(-2i/d), radians per position, scaled.    (d/2,) float64    Su et al. 2021, eq. 15
+
+    `scaling`: None, or the (name, value) pairs of a `rope_scaling`. "linear": all positions are divided by the factor
+    (Chen et al. 2023, arXiv 2306.15595, eq. 3). "llama3": only slow pairs are, those that turn less than
+    low_freq_factor times in the original context; fast ones, above high_freq_factor, stay as they are, and between
+    the two there is a linear passage (Llama 3.1, Hugging Face's `_compute_llama3_parameters`).
+    """
+    frequency = theta ** (np.arange(0, head_dim, 2) / -head_dim)  # (d/2,)
+    if scaling is None:
+        return frequency
+    s = dict(scaling)
+    if s["rope_type"] == "linear":
+        return frequency / s["factor"]
+    low, high = s["low_freq_factor"], s["high_freq_factor"]
+    turns = s["original_max_position_embeddings"] * frequency / (2 * math.pi)
+    kept = np.clip((turns - low) / (high - low), 0, 1)  # 0: slow, divided by the factor; 1: fast, kept
+    return frequency * (kept + (1 - kept) / s["factor"])
 
 
 def rope(x, cos, sin):

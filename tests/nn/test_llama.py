@@ -1,10 +1,11 @@
 import gc
+import tracemalloc
 import weakref
 
 import numpy as np
 import pytest
 
-from minilora import Llama
+from minilora import Llama, LlamaConfig
 from minilora.nn import MLP, Attention, Block, Embedding, Linear, RMSNorm
 
 
@@ -98,3 +99,37 @@ def test_replacing_a_child(make_model, rng):
     model.set_submodule("layers.1.self_attn.q_proj", new)
     assert model.get_submodule("layers.1.self_attn.q_proj") is new
     assert model.layers[1].self_attn.q_proj is new
+
+
+def test_a_skeleton_holds_nothing_until_it_is_filled(config, rng):
+    full = Llama(config, rng=rng, dtype=np.float64)
+    model = Llama.skeleton(config, np.float64)
+    shapes = {path: (p.shape, p.size, p.dtype, p.trainable) for path, p in full.named_parameters()}
+    assert {path: (p.shape, p.size, p.dtype, p.trainable) for path, p in model.named_parameters()} == shapes
+    assert model.dtype == np.float64 and all(p.pending for p in model.parameters())
+    ids = rng.integers(0, 37, (2, 3))
+    with pytest.raises(ValueError, match="no value yet, as its model is a skeleton"):
+        model(ids)
+    pending = dict(model.named_parameters())
+    for path, parameter in full.named_parameters():
+        with pytest.raises(ValueError, match="shape"):
+            pending[path].fill(np.zeros((1, 1, 1)))
+        pending[path].fill(parameter.value)
+        assert not pending[path].pending and not np.shares_memory(pending[path].value, parameter.value)
+        pending[path].fill(parameter.value)  # filled once or twice: in place the second time
+    np.testing.assert_array_equal(model(ids)[0], full(ids)[0])
+
+
+def test_a_skeleton_asks_for_its_own_dtype(config):
+    parameter = Llama.skeleton(config).embed_tokens.weight
+    with pytest.raises(TypeError, match="must be float32 like the parameter"):
+        parameter.fill(np.zeros(parameter.shape))
+    with pytest.raises(TypeError, match="rng must be"):
+        Llama(config, rng=None)
+
+
+def test_a_large_skeleton_costs_no_memory():
+    tracemalloc.start()
+    Llama.skeleton(LlamaConfig(vocab_size=128256, hidden_size=4096, num_hidden_layers=32, num_attention_heads=32))
+    assert tracemalloc.get_traced_memory()[1] < 2**22  # bytes; its weights would be 32 GB
+    tracemalloc.stop()

@@ -19,9 +19,10 @@ def make_twins(seed, dtype, **changes):
     sizes = {"vocab_size": 61, "hidden_size": 48, "intermediate_size": 72, "num_hidden_layers": 2}
     config = LlamaConfig(**(sizes | {"max_position_embeddings": 64, "initializer_range": 0.1} | changes))
     ours = Llama(config, rng=np.random.default_rng(seed), dtype=dtype)
-    names = [n for n in LlamaConfig.__dataclass_fields__ if n != "rope_theta"]
+    names = [n for n in LlamaConfig.__dataclass_fields__ if not n.startswith("rope_")]
     settings = {name: getattr(config, name) for name in names}
-    settings["rope_parameters"] = {"rope_type": "default", "rope_theta": config.rope_theta}
+    rope = {"rope_type": "default", "rope_theta": config.rope_theta} | dict(config.rope_scaling or {})
+    settings["rope_parameters"] = rope
     theirs = transformers.LlamaForCausalLM(
         transformers.LlamaConfig(**settings, attn_implementation="eager", use_cache=False)
     ).to(torch.float64 if dtype == np.float64 else torch.float32)

@@ -14,6 +14,16 @@ SHAPES = {
     "untied": {"tie_word_embeddings": False},
     "all heads": {"num_key_value_heads": 4},
     "wide heads": {"head_dim": 20, "rope_theta": 500.0},
+    "linear rope scaling": {"rope_scaling": {"rope_type": "linear", "factor": 4.0}},
+    "llama3 rope scaling": {
+        "rope_scaling": {
+            "rope_type": "llama3",
+            "factor": 8.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 16,  # so that pairs of all three kinds are there
+        }
+    },
     "deep": {"num_hidden_layers": 4, "hidden_size": 32},
 }
 
