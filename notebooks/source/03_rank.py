@@ -24,7 +24,7 @@ from minilora.adapters import LoRALinear
 from minilora.course import draw, numbers, show, style, table
 from minilora.data import split
 from minilora.course.exercises import check
-from minilora.experiments import rank_fit, rank_known
+from minilora.experiments.rank import rank_fit, rank_known
 from minilora.nn import Linear
 
 style()
