@@ -1,4 +1,4 @@
-"""`python -m minilora`."""
+"""`python -m minilora COMMAND`."""
 
 import sys
 

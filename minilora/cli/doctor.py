@@ -10,6 +10,7 @@ from pathlib import Path
 from minilora.machine import THREAD_VARIABLES, blas_threads, cores
 
 HELP = "what is installed here, what is missing, how to install it"
+EXAMPLE = "python -m minilora doctor"
 FLOORS = {"numpy": (2, 0), "scipy": (1, 14), "matplotlib": (3, 8), "tqdm": (4, 60)}
 EXTRAS = {"test": "pytest", "notebooks": "jupyter", "dev": "ruff", "hf": "safetensors", "parity": "torch"}
 

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 HELP = "compute and draw the figures"
+EXAMPLE = "python -m minilora figures codebooks outliers"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,3 +36,11 @@ def run(args: argparse.Namespace) -> int:
         print(gallery.draw(figure, args.out))
     gallery.write_pages(args.out)
     return 0
+
+
+def stopped(args: argparse.Namespace) -> str:
+    """What computing leaves behind when it is stopped: figures that are done, and the finished runs of those that are not."""
+    runs = sum(1 for _ in (args.out / ".runs").rglob("*.json"))
+    if not runs:
+        return "figures that were done are kept"
+    return f"{runs} finished run{'s' * (runs > 1)} kept in {args.out / '.runs'}; the same command resumes"
