@@ -101,10 +101,23 @@ def quantize(
     return QuantizedTensor(packed, absmax, w.shape, w.dtype, code, block_size)
 
 
-def storage_bytes(size: int, *, bits: int = 4, block_size: int = 64, double_quant: bool = False) -> int:
-    """What `nbytes` must be, by formula: ceil(size bits / 8) for codes, and for n = ceil(size / block_size) scales
-    4 n, or n + 4 ceil(n / 256) + 4 (the offset) where they are quantized again.
+def storage_bytes(
+    size: int, *, bits: int = 4, block_size: int = 64, double_quant: bool = False, statistics: int = 1
+) -> int:
+    """What `nbytes` must be, by formula.
+
+    ceil(size bits / 8) for codes, and for n = ceil(size / block_size) blocks 4 n per statistic (1; 2 for "int4_affine"),
+    or n + 4 ceil(n / 256) + 4 (the offset) where the scales are quantized again.
+    Raises ValueError or TypeError for arguments out of range.
     """
-    blocks = -(-checks.integer("size", size, low=1) // checks.integer("block_size", block_size, low=1))
-    scales = blocks + 4 * -(-blocks // SCALE_BLOCK_SIZE) + 4 if double_quant else 4 * blocks
-    return packed_size(size, bits) + scales
+    size, block_size = checks.integer("size", size, low=1), checks.integer("block_size", block_size, low=1)
+    bits, statistics = (
+        checks.integer("bits", bits, low=1, high=8),
+        checks.integer("statistics", statistics, low=1, high=2),
+    )
+    blocks = -(-size // block_size)
+    if checks.boolean("double_quant", double_quant):
+        if statistics != 1:
+            raise ValueError(f"statistics must be 1 with double_quant, got {statistics}; minima stay float32")
+        return packed_size(size, bits) + blocks + 4 * -(-blocks // SCALE_BLOCK_SIZE) + 4
+    return packed_size(size, bits) + 4 * blocks * statistics

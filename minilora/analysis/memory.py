@@ -1,0 +1,216 @@
+"""What training a Llama keeps in memory: weights, gradients, optimizer state and activations, by formula and counted.
+
+The formulas need no model, so they answer for 7 billion parameters as well as for one million. The tests hold them
+equal to what is counted in a model that is really built (`stored_bytes`) and trained (`saved_bytes`).
+"""
+
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from minilora import checks
+from minilora.adapters.lora import LoraConfig
+from minilora.adapters.quantized import QuantizedLinear
+from minilora.adapters.surgery import pattern_value
+from minilora.adapters.targets import match_targets
+from minilora.nn.config import LlamaConfig
+from minilora.nn.llama import Llama
+from minilora.nn.module import Module, Parameter
+from minilora.quant import get_codebook, storage_bytes
+from minilora.quant.tensor import AFFINE
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How a Llama is trained: all that its memory depends on.
+
+    `lora`: its LoraConfig; None is full fine-tuning. `code`: the code of its quantized linear layers ("nf4"), None where
+    they are dense; `block_size`, `double_quant` as in `quantize_linears`. `checkpointing`: gradient checkpointing, where a
+    block keeps its input alone.
+    """
+
+    config: LlamaConfig
+    lora: LoraConfig | None = None
+    code: str | None = None
+    block_size: int = 64
+    double_quant: bool = False
+    dtype: type | str | np.dtype = np.float32
+    checkpointing: bool = False
+
+    def __post_init__(self):
+        checks.instance("config", self.config, LlamaConfig)
+        if self.lora is not None:
+            checks.instance("lora", self.lora, LoraConfig)
+        if self.code not in (None, AFFINE):
+            get_codebook(self.code)
+        object.__setattr__(self, "block_size", checks.integer("block_size", self.block_size, low=1))
+        object.__setattr__(self, "double_quant", checks.boolean("double_quant", self.double_quant))
+        object.__setattr__(self, "dtype", checks.float_dtype("dtype", self.dtype))
+        object.__setattr__(self, "checkpointing", checks.boolean("checkpointing", self.checkpointing))
+
+    def ranks(self) -> dict[str, int]:
+        """The rank of each layer that has a LoRA, by path."""
+        if self.lora is None:
+            return {}
+        paths = match_targets(Llama.skeleton(self.config), self.lora.target_modules)
+        return {path: pattern_value(self.lora.rank_pattern, path, self.lora.r) for path in paths}
+
+
+def linear_shapes(config: LlamaConfig) -> dict[str, tuple[int, int]]:
+    """(out, in) of every linear layer of a Llama, by path; the head too, unless it is tied to the embedding."""
+    D, F, d = config.hidden_size, config.intermediate_size, config.head_dim
+    H, K = config.num_attention_heads, config.num_key_value_heads
+    block = {
+        "self_attn.q_proj": (H * d, D),
+        "self_attn.k_proj": (K * d, D),
+        "self_attn.v_proj": (K * d, D),
+        "self_attn.o_proj": (D, H * d),
+        "mlp.gate_proj": (F, D),
+        "mlp.up_proj": (F, D),
+        "mlp.down_proj": (D, F),
+    }
+    shapes = {f"layers.{i}.{name}": s for i in range(config.num_hidden_layers) for name, s in block.items()}
+    return shapes if config.tie_word_embeddings else shapes | {"lm_head": (config.vocab_size, D)}
+
+
+def weight_bytes(setup: Setup) -> int:
+    """Bytes of all weights: embedding, norms, linear layers (dense, or codes and scales) and adapters."""
+    linears = sum(_linear_bytes(setup, path, *shape) for path, shape in linear_shapes(setup.config).items())
+    return linears + setup.dtype.itemsize * (_other_parameters(setup.config) + _lora_parameters(setup))
+
+
+def trainable_parameters(setup: Setup) -> int:
+    """How many parameters are trained: sum of r (in + out) with LoRA; in full fine-tuning all that are not quantized."""
+    if setup.lora is not None:
+        return _lora_parameters(setup)
+    shapes = linear_shapes(setup.config)
+    dense = sum(out * n for path, (out, n) in shapes.items() if setup.code is None or path == "lm_head")
+    return dense + _other_parameters(setup.config)
+
+
+def gradient_bytes(setup: Setup) -> int:
+    """One number per trained parameter, in the model's dtype."""
+    return setup.dtype.itemsize * trainable_parameters(setup)
+
+
+def optimizer_bytes(setup: Setup) -> int:
+    """Adam's two moments: two numbers per trained parameter, in the model's dtype."""
+    return 2 * gradient_bytes(setup)
+
+
+def activation_bytes(setup: Setup, batch_size: int, length: int) -> int:
+    """Bytes that one forward of the loss keeps for its backward, for `batch_size` rows of `length` tokens.
+
+    With gradient checkpointing: the input of every block, and one block at work. Integers (token ids, labels) and
+    tables that all steps share (RoPE's angles, the causal mask) are not counted.
+    """
+    B = checks.integer("batch_size", batch_size, low=1)
+    T = checks.integer("length", length, low=1)
+    config, ranks = setup.config, setup.ranks()
+    blocks = [_block_floats(setup, f"layers.{i}", ranks, B, T) for i in range(config.num_hidden_layers)]
+    if setup.checkpointing:
+        blocks = [B * T * config.hidden_size * len(blocks), max(blocks)]
+    return setup.dtype.itemsize * (sum(blocks) + _head_floats(setup, ranks, B, T))
+
+
+def _block_floats(setup, block, ranks, B, T):
+    """Numbers that one block keeps. Each line stands for one op of minilora/nn/llama.py."""
+    config, N = setup.config, B * T
+    D, F, d = config.hidden_size, config.intermediate_size, config.head_dim
+    H, K = config.num_attention_heads, config.num_key_value_heads
+    norms = 2 * (N * D + N)  # x / rms(x) and 1 / rms
+    attention = N * d * (H + 2 * K) + B * H * T * T  # q, k, v and the probabilities
+    mlp = 3 * N * F  # sigmoid(gate), silu(gate), up
+    inputs = 0
+    for names, width in (
+        (("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), D),  # one array, shared by the three
+        (("self_attn.o_proj",), H * d),
+        (("mlp.gate_proj", "mlp.up_proj"), D),
+        (("mlp.down_proj",), F),
+    ):
+        inputs += _input_floats(setup, [f"{block}.{name}" for name in names], width, ranks, N)
+    return norms + attention + mlp + inputs
+
+
+def _input_floats(setup, paths, width, ranks, N):
+    """Numbers that linear layers with one common input keep of it: nothing where they are frozen and bare."""
+    adapted = [path for path in paths if path in ranks]
+    thin = sum(N * ranks[path] for path in adapted)  # h = x Aᵀ
+    if setup.lora is not None and setup.lora.lora_dropout > 0:
+        return thin + 2 * N * width * len(adapted)  # each draws a mask of its own, and keeps what is left of x
+    trained = setup.lora is None and (setup.code is None or paths == ["lm_head"])
+    return thin + (N * width if adapted or trained else 0)
+
+
+def _head_floats(setup, ranks, B, T):
+    """The last norm, the head's input where the head is trained, the loss: probabilities, their sums and the logits."""
+    N, D, V = B * T, setup.config.hidden_size, setup.config.vocab_size
+    return N * D + N + _input_floats(setup, ["lm_head"], D, ranks, N) + 2 * N * V + N
+
+
+def _linear_bytes(setup, path, out_features, in_features):
+    if setup.code is None or path == "lm_head":
+        return setup.dtype.itemsize * out_features * in_features
+    if setup.code == AFFINE:
+        return storage_bytes(out_features * in_features, block_size=setup.block_size, statistics=2)
+    return storage_bytes(
+        out_features * in_features,
+        bits=get_codebook(setup.code).bits,
+        block_size=setup.block_size,
+        double_quant=setup.double_quant,
+    )
+
+
+def _lora_parameters(setup):
+    shapes = linear_shapes(setup.config)
+    return sum(r * sum(shapes[path]) for path, r in setup.ranks().items())
+
+
+def _other_parameters(config):
+    """Embedding and norms: V D, and D for each of two norms per block and the last one."""
+    return config.vocab_size * config.hidden_size + (2 * config.num_hidden_layers + 1) * config.hidden_size
+
+
+# Counted
+
+
+def stored_bytes(model: Module) -> int:
+    """Bytes of all weights in a model: parameters, and the codes and scales of quantized layers, each once."""
+    checks.instance("model", model, Module)
+    arrays = {id(p.value): p.value.nbytes for p in model.parameters()}
+    return sum(arrays.values()) + sum(m.nbytes for _, m in model.named_modules() if isinstance(m, QuantizedLinear))
+
+
+def saved_bytes(backward: Callable, model: Module) -> int:
+    """Bytes of all floating-point arrays that a backward keeps alive, each buffer once: the activations of its forward.
+
+    Walks the closures that hang on `backward`. Weights of `model` are not counted, nor read-only tables.
+    """
+    checks.function("backward", backward)
+    checks.instance("model", model, Module)
+    weights = {id(_buffer(p.value)) for p in model.parameters()}
+    seen, buffers, waiting = set(), {}, [backward]
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) in seen or isinstance(thing, (Parameter, Module)):
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, np.ndarray):
+            buffer = _buffer(thing)
+            if buffer.flags.writeable and np.issubdtype(buffer.dtype, np.floating) and id(buffer) not in weights:
+                buffers[id(buffer)] = buffer.nbytes
+        elif isinstance(thing, types.FunctionType):
+            waiting += [cell.cell_contents for cell in thing.__closure__ or () if cell != types.CellType()]
+        elif isinstance(thing, (list, tuple)):
+            waiting += thing
+        elif isinstance(thing, dict):
+            waiting += thing.values()
+    return sum(buffers.values())
+
+
+def _buffer(array):
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
