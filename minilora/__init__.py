@@ -16,7 +16,7 @@ from minilora.adapters import (
 )
 from minilora.analysis.gradcheck import gradcheck
 from minilora.assets import load_base
-from minilora.nn import Llama, LlamaConfig, generate
+from minilora.nn import Llama, LlamaConfig, generate, stream
 from minilora.quant import QuantizedTensor, codebook, quantize
 from minilora.training import AdamW, Trainer, TrainingConfig
 
@@ -41,5 +41,6 @@ __all__ = [
     "quantize_linears",
     "save_adapter",
     "set_adapter",
+    "stream",
     "unmerge_lora",
 ]

@@ -119,8 +119,8 @@ class LoRALinear(LinearFace):
     def out_features(self) -> int:
         return self.base_layer.out_features
 
-    def __call__(self, x: np.ndarray, rng=None):
-        y, base_backward = self.base_layer(x, rng)
+    def __call__(self, x: np.ndarray, *, rng=None):
+        y, base_backward = self.base_layer(x, rng=rng)
         if self.active is None:
             return y, base_backward
         lora_A, lora_B, s, p = self.adapters[self.active]

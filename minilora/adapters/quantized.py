@@ -38,7 +38,7 @@ class QuantizedLinear(LinearFace):
         """The decoded weight, a new array.    (out, in)"""
         return self.q.dequantize()
 
-    def __call__(self, x: np.ndarray, rng=None):
+    def __call__(self, x: np.ndarray, *, rng=None):
         check_input("x", x, self.in_features, self.q.dtype)
         y, _ = ops.linear_frozen(x, self.dense_weight())
 

@@ -2,7 +2,7 @@
 
 from minilora.nn.checkpointing import CheckpointedBlock, checkpoint_blocks
 from minilora.nn.config import LlamaConfig
-from minilora.nn.generate import generate
+from minilora.nn.generate import generate, stream
 from minilora.nn.layers import Embedding, Linear, RMSNorm
 from minilora.nn.llama import MLP, Attention, Block, Llama
 from minilora.nn.module import Module, Parameter, PendingParameter
@@ -24,4 +24,5 @@ __all__ = [
     "RMSNorm",
     "checkpoint_blocks",
     "generate",
+    "stream",
 ]

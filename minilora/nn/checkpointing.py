@@ -14,13 +14,13 @@ class CheckpointedBlock(Block):
     def __init__(self, block: Block):
         vars(self).update(vars(block))  # the very same child layers, so no path and no parameter changes
 
-    def __call__(self, x: np.ndarray, rng=None, cache=None):
+    def __call__(self, x: np.ndarray, *, rng=None, cache=None):
         state = None if rng is None else rng.bit_generator.state
-        y, _ = super().__call__(x, rng, cache)
+        y, _ = super().__call__(x, rng=rng, cache=cache)
 
         def backward(dy):
             # Dropout must fall on the same entries again: start from the state that the first forward started from.
-            _, block_backward = super(CheckpointedBlock, self).__call__(x, _generator(rng, state), cache)
+            _, block_backward = super(CheckpointedBlock, self).__call__(x, rng=_generator(rng, state), cache=cache)
             return block_backward(dy)
 
         return y, backward

@@ -1,8 +1,11 @@
-"""Sampling with a KV cache: each step runs the new token alone and finds the past in the cache."""
+"""Generating with a KV cache: each step runs the new token alone and finds the past in the cache."""
+
+from collections.abc import Iterator
 
 import numpy as np
 
 from minilora import checks
+from minilora.machine import keep_memory
 from minilora.nn.llama import Llama
 from minilora.nn.past import KVCache
 from minilora.nn.sampling import sample
@@ -20,39 +23,83 @@ def generate(
     eos_token_id: int | None = None,
     use_cache: bool = True,
 ) -> np.ndarray:
-    """Continue each row of `token_ids` (B, T) by up to `max_new_tokens`; returns (B, T + new).
+    """Continue each row of `token_ids` (B, T) by up to `max_new_tokens`; returns prompt and new tokens, (B, T + new).
+
+    All that `stream` yields, in one array: arguments and errors are those of `stream`. The prompt may have any integer
+    dtype; what comes back is int64.
+    """
+    new = stream(
+        model,
+        token_ids,
+        max_new_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        rng=rng,
+        eos_token_id=eos_token_id,
+        use_cache=use_cache,
+    )
+    return np.column_stack([token_ids.astype(np.int64), *new])
+
+
+def stream(
+    model: Llama,
+    token_ids: np.ndarray,
+    max_new_tokens: int,
+    *,
+    temperature: float = 0.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    rng: np.random.Generator | None = None,
+    eos_token_id: int | None = None,
+    use_cache: bool = True,
+) -> Iterator[np.ndarray]:
+    """Continue each row of `token_ids` (B, T), any integer dtype; yields the next token of every row, (B,) int64, as
+    soon as it is chosen, up to `max_new_tokens` times.
 
     `temperature` 0 is greedy; above 0 it samples and needs `rng`, from the `top_k` likeliest tokens and from the
     smallest set whose probability reaches `top_p` (nucleus sampling, Holtzman et al. 2019), where given.
-    A row that has produced `eos_token_id` is filled up with it; all rows done ends the run.
-    Raises ValueError or TypeError for arguments out of range and texts that outgrow max_position_embeddings.
+    A row that has produced `eos_token_id` is filled up with it; all rows done ends the stream.
+    `use_cache=False` runs the whole text again for each token: slower, the same tokens.
+    Arguments are checked at the call, before the first token. Raises ValueError or TypeError for arguments out of range,
+    texts that outgrow max_position_embeddings, and logits that are not numbers. Keeps freed memory in the process (see
+    `minilora.machine.keep_memory`).
     """
-    checks.integer("max_new_tokens", max_new_tokens, low=1)
-    checks.real("temperature", temperature, low=0)
+    if not isinstance(model, Llama):
+        raise TypeError(f"model must be a Llama, got {checks.shown(model)}")
+    max_new_tokens = checks.integer("max_new_tokens", max_new_tokens, low=1)
+    temperature = checks.real("temperature", temperature, low=0)
     if top_k is not None:
-        checks.integer("top_k", top_k, low=1)
+        top_k = checks.integer("top_k", top_k, low=1)
     if top_p is not None:
-        checks.real("top_p", top_p, above=0, high=1)
+        top_p = checks.real("top_p", top_p, above=0, high=1)
     if eos_token_id is not None:
-        checks.integer("eos_token_id", eos_token_id, low=0, high=model.config.vocab_size - 1)
+        eos_token_id = checks.integer("eos_token_id", eos_token_id, low=0, high=model.config.vocab_size - 1)
+    checks.boolean("use_cache", use_cache)
     if temperature > 0:
         checks.generator("rng", rng)
     elif top_k is not None or top_p is not None:
         raise ValueError(f"top_k and top_p need a temperature above 0, got {temperature}; at 0 the choice is greedy")
-    model._check_tokens(token_ids, max_new_tokens - 1)  # the last token is produced, never read
+    model.check_tokens(token_ids, past=max_new_tokens - 1)  # the last token is produced, never read
+    keep_memory()
 
-    total = token_ids.shape[1] + max_new_tokens
-    cache = [KVCache(total) for _ in model.layers] if use_cache else None
+    def choose(logits):
+        return sample(logits, temperature=temperature, top_k=top_k, top_p=top_p, rng=rng)
+
+    return _stream(model, token_ids.astype(np.int64), max_new_tokens, choose, eos_token_id, use_cache)
+
+
+def _stream(model, token_ids, max_new_tokens, choose, eos_token_id, use_cache):
+    capacity = token_ids.shape[1] + max_new_tokens - 1
+    cache = [KVCache(capacity) for _ in model.layers] if use_cache else None
     done = np.zeros(len(token_ids), bool)
-    new = token_ids
     for _ in range(max_new_tokens):
-        logits, _ = model(new if use_cache else token_ids, cache=cache, inference=True)
-        chosen = sample(logits[:, -1], temperature=temperature, top_k=top_k, top_p=top_p, rng=rng)
+        logits, _ = model(token_ids, cache=cache, inference=True, logits_to_keep=1)
+        new = choose(logits[:, -1])
         if eos_token_id is not None:
-            chosen[done] = eos_token_id
-            done |= chosen == eos_token_id
-        new = chosen[:, None].astype(token_ids.dtype)
-        token_ids = np.concatenate([token_ids, new], axis=1)
+            new[done] = eos_token_id
+            done |= new == eos_token_id
+        yield new.copy()  # the caller's own: writing into it changes nothing here
         if done.all():
-            break
-    return token_ids
+            return
+        token_ids = new[:, None] if use_cache else np.column_stack([token_ids, new])

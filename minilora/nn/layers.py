@@ -53,7 +53,7 @@ class Linear(LinearFace):
         """The weight as a dense (out, in) array: here the weight itself, not a copy."""
         return self.weight.value
 
-    def __call__(self, x: np.ndarray, rng=None):
+    def __call__(self, x: np.ndarray, *, rng=None):
         weight = self.weight
         check_input("x", x, self.in_features, weight.dtype)
         if not weight.trainable:

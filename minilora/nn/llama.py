@@ -1,5 +1,7 @@
 """Attention, MLP, Block, Llama: the model of Touvron et al. 2023 (arXiv 2302.13971), forward and backward."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 from minilora import checks
@@ -7,6 +9,7 @@ from minilora.nn import ops
 from minilora.nn.config import LlamaConfig
 from minilora.nn.layers import PENDING, Embedding, Linear, RMSNorm, check_dtype, check_token_ids
 from minilora.nn.module import Module, PendingParameter
+from minilora.nn.past import KVCache
 from minilora.nn.rope import rope, rope_table
 
 
@@ -23,11 +26,11 @@ class Attention(Module):
         self.head_dim, self.rope_theta = d, config.rope_theta
         self.rope_scaling = None if config.rope_scaling is None else tuple(config.rope_scaling.items())
 
-    def __call__(self, x: np.ndarray, rng=None, cache=None):
+    def __call__(self, x: np.ndarray, *, rng=None, cache=None):
         start = 0 if cache is None else cache.length
-        q, q_backward = self.q_proj(x, rng)
-        k, k_backward = self.k_proj(x, rng)
-        v, v_backward = self.v_proj(x, rng)
+        q, q_backward = self.q_proj(x, rng=rng)
+        k, k_backward = self.k_proj(x, rng=rng)
+        v, v_backward = self.v_proj(x, rng=rng)
         cos, sin = rope_table(start + x.shape[1], self.head_dim, self.rope_theta, x.dtype, self.rope_scaling)
         q, q_rope_backward = rope(self._split(q), cos[start:], sin[start:])  # (B, T, H*d) -> (B, H, T, d)
         k, k_rope_backward = rope(self._split(k), cos[start:], sin[start:])  # (B, T, K*d) -> (B, K, T, d)
@@ -35,7 +38,7 @@ class Attention(Module):
         if cache is not None:
             k, v = cache.append(k, v)  # (B, K, S, d): the past and the new
         a, attention_backward = ops.causal_attention(q, k, v)
-        y, o_backward = self.o_proj(self._join(a), rng)
+        y, o_backward = self.o_proj(self._join(a), rng=rng)
 
         def backward(dy):
             if cache is not None:
@@ -71,11 +74,11 @@ class MLP(Module):
         self.up_proj = Linear(D, F, rng=rng, dtype=dtype, std=std)
         self.down_proj = Linear(F, D, rng=rng, dtype=dtype, std=std)
 
-    def __call__(self, x: np.ndarray, rng=None):
-        g, gate_backward = self.gate_proj(x, rng)  # (B, T, D) -> (B, T, F)
-        u, up_backward = self.up_proj(x, rng)
+    def __call__(self, x: np.ndarray, *, rng=None):
+        g, gate_backward = self.gate_proj(x, rng=rng)  # (B, T, D) -> (B, T, F)
+        u, up_backward = self.up_proj(x, rng=rng)
         a, silu_backward = ops.silu(g)
-        y, down_backward = self.down_proj(a * u, rng)  # (B, T, F) -> (B, T, D)
+        y, down_backward = self.down_proj(a * u, rng=rng)  # (B, T, F) -> (B, T, D)
 
         def backward(dy):
             dh = down_backward(dy)
@@ -96,12 +99,12 @@ class Block(Module):
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps, dtype=dtype)
         self.mlp = MLP(config, rng=rng, dtype=dtype)
 
-    def __call__(self, x: np.ndarray, rng=None, cache=None):
+    def __call__(self, x: np.ndarray, *, rng=None, cache=None):
         n1, norm1_backward = self.input_layernorm(x)
-        a, attention_backward = self.self_attn(n1, rng, cache)
+        a, attention_backward = self.self_attn(n1, rng=rng, cache=cache)
         h = x + a
         n2, norm2_backward = self.post_attention_layernorm(h)
-        m, mlp_backward = self.mlp(n2, rng)
+        m, mlp_backward = self.mlp(n2, rng=rng)
         y = h + m
 
         def backward(dy):
@@ -159,35 +162,60 @@ class Llama(Module):
         tied.weight = self.embed_tokens.weight  # the very same Parameter: both uses add to its gradient
         return tied
 
-    def __call__(self, token_ids: np.ndarray, rng=None, cache=None, inference: bool = False):
+    def __call__(
+        self,
+        token_ids: np.ndarray,
+        *,
+        rng: np.random.Generator | None = None,
+        cache: Sequence[KVCache] | None = None,
+        inference: bool = False,
+        logits_to_keep: int = 0,
+    ) -> tuple[np.ndarray, Callable]:
         """logits (B, T, V) and backward(dlogits) -> None.
 
-        `rng`: dropout acts exactly when it is given. `cache`: one KVCache a layer (see `generate`).
+        `rng`: dropout acts exactly when it is given. `cache`: one KVCache per layer (see `stream`).
         `inference=True` drops each layer's closure as the forward goes, so that no activations pile up.
-        Raises TypeError or ValueError for token ids that are no integers, out of range, empty or too long.
+        `logits_to_keep`: compute the logits of the last so many positions only, (B, logits_to_keep, V); 0 means all.
+        Raises TypeError or ValueError for token ids that are not integers, out of range, empty or too long, and for a
+        `cache` that does not fit model and batch; nothing has changed then.
         """
-        self._check_tokens(token_ids, 0 if cache is None else cache[0].length)
+        self.check_tokens(token_ids, past=0 if cache is None else check_cache(cache, self, token_ids))
+        checks.integer("logits_to_keep", logits_to_keep, low=0)
+        checks.boolean("inference", inference)
+        if rng is not None:
+            checks.generator("rng", rng)
+        T = token_ids.shape[1]
+        first = T - min(logits_to_keep or T, T)  # position whose logits come first
         backwards = []
         x, embed_backward = self.embed_tokens(token_ids)  # (B, T) -> (B, T, D)
         for i, layer in enumerate(self.layers):
-            x, layer_backward = layer(x, rng, None if cache is None else cache[i])
+            x, layer_backward = layer(x, rng=rng, cache=None if cache is None else cache[i])
             if not inference:
                 backwards.append(layer_backward)
             del layer_backward
-        x, norm_backward = self.norm(x)
+        x, norm_backward = self.norm(x[:, first:])
         logits, head_backward = self.head()(x)  # (B, T, D) -> (B, T, V)
         if inference:
             return logits, _no_backward
 
         def backward(dlogits):
             dx = norm_backward(head_backward(dlogits))
+            if first:  # positions without logits get no gradient from above
+                dx = np.concatenate([np.zeros((len(dx), first, dx.shape[2]), dx.dtype), dx], axis=1)
             for layer_backward in reversed(backwards):
                 dx = layer_backward(dx)
             embed_backward(dx)
 
         return logits, backward
 
-    def loss(self, token_ids: np.ndarray, labels: np.ndarray, rng=None, inference: bool = False):
+    def loss(
+        self,
+        token_ids: np.ndarray,
+        labels: np.ndarray,
+        *,
+        rng: np.random.Generator | None = None,
+        inference: bool = False,
+    ) -> tuple[np.floating, Callable]:
         """Mean cross-entropy in nats over the labels that count, and backward(dloss=1.0) -> None.
 
         token_ids, labels: (B, T); labels are already shifted by the caller, -100 = ignored.
@@ -201,7 +229,8 @@ class Llama(Module):
 
         return loss, backward
 
-    def _check_tokens(self, token_ids, past):
+    def check_tokens(self, token_ids: np.ndarray, past: int = 0) -> None:
+        """token_ids must be integers (B, T) of this vocabulary that fit behind `past` positions; else an error says why."""
         check_token_ids("token_ids", token_ids, self.config.vocab_size)
         if token_ids.ndim != 2:
             raise ValueError(f"token_ids must have 2 axes (B, T), got {checks.shown(token_ids)}; try token_ids[None]")
@@ -211,6 +240,25 @@ class Llama(Module):
                 f"token_ids must reach no further than max_position_embeddings = {limit} positions, "
                 f"got {past + token_ids.shape[1]}; shorten the text"
             )
+
+
+def check_cache(cache: Sequence[KVCache], model: Llama, token_ids: np.ndarray) -> int:
+    """How many positions `cache` holds. TypeError or ValueError if it is not one KVCache per layer, all equally long,
+    for this batch, with room for the new tokens."""
+    if not isinstance(cache, (list, tuple)) or not all(isinstance(layer, KVCache) for layer in cache):
+        raise TypeError(f"cache must be a list of KVCache, one per layer, got {checks.shown(cache)}")
+    if len(cache) != len(model.layers):
+        raise ValueError(f"cache must hold one KVCache for each of {len(model.layers)} layers, got {len(cache)}")
+    lengths = sorted({layer.length for layer in cache})
+    if len(lengths) > 1:
+        raise ValueError(f"cache must have the same length in every layer, got {lengths}; start with empty ones")
+    new, room = token_ids.shape[-1:], min(layer.capacity for layer in cache) - lengths[0]
+    if new and new[0] > room:
+        raise ValueError(f"cache must have room for {new[0]} more positions, got {room}; make it with more capacity")
+    for layer in cache:
+        if layer.batch not in (None, *token_ids.shape[:1]):
+            raise ValueError(f"token_ids must have as many rows as the cache, {layer.batch}, got {len(token_ids)}")
+    return lengths[0]
 
 
 def check_labels(labels: np.ndarray, token_ids: np.ndarray, vocab_size: int) -> None:

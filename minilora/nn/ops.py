@@ -5,7 +5,6 @@ values. `dy` is never written into. Shape letters: `minilora/nn/config.py`.
 """
 
 import math
-from functools import lru_cache
 
 import numpy as np
 
@@ -112,7 +111,7 @@ def causal_attention(q, k, v):
     qg = q.reshape(B, K, H // K * T, d)  # (B, H, T, d) -> (B, K, G*T, d): a group's queries, stacked
     p = qg @ k.swapaxes(-1, -2)  # (B, K, G*T, S)
     p *= scale
-    p.reshape(B, H, T, S)[:] += _causal_mask(T, S, p.dtype)
+    p.reshape(B, H, T, S)[:, :, _future(T, S)] = -np.inf
     p -= p.max(axis=-1, keepdims=True)
     np.exp(p, out=p)
     p /= p.sum(axis=-1, keepdims=True)
@@ -136,12 +135,9 @@ def causal_attention(q, k, v):
     return y, backward
 
 
-@lru_cache(maxsize=32)
-def _causal_mask(T, S, dtype):
-    """0 where query t may look (positions up to S - T + t), minus infinity elsewhere.    (T, S), read-only"""
-    mask = np.triu(np.full((T, S), -np.inf, dtype), k=S - T + 1)
-    mask.setflags(write=False)
-    return mask
+def _future(T, S):
+    """True where query t may not look: beyond position S - T + t.    (T, S)"""
+    return np.arange(S) > np.arange(S - T, S)[:, None]
 
 
 def cross_entropy(logits, labels, ignore_index=-100):

@@ -1,7 +1,6 @@
 """Rotary position embeddings: where a token stands, as an angle. Pure math, like `ops`."""
 
 import math
-from functools import lru_cache
 
 import numpy as np
 
@@ -11,10 +10,24 @@ ROPE_SCALINGS = {
     "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
 }
 
+_TABLES = {}  # shape, theta, dtype, scaling -> the longest table so far; a shorter one is its beginning
 
-@lru_cache(maxsize=32)
-def rope_table(length, head_dim, theta, dtype, scaling=None):
-    """cos and sin of position * frequency.    each: (length, d/2), read-only    see `rope_frequencies`"""
+
+def rope_table(
+    length: int, head_dim: int, theta: float, dtype: np.dtype, scaling: tuple | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """cos and sin of position * frequency.    each: (length, d/2), read-only    see `rope_frequencies`
+
+    One table is kept for each shape of model, and doubled when a text outgrows it.
+    """
+    key = head_dim, theta, np.dtype(dtype), scaling
+    table = _TABLES.get(key)
+    if table is None or len(table[0]) < length:
+        table = _TABLES[key] = _new_table(max(64, 1 << (length - 1).bit_length()), *key)
+    return table[0][:length], table[1][:length]
+
+
+def _new_table(length, head_dim, theta, dtype, scaling):
     frequency = rope_frequencies(head_dim, theta, scaling)
     angle = np.arange(length)[:, None] * frequency  # (length, d/2)
     table = np.cos(angle).astype(dtype), np.sin(angle).astype(dtype)

@@ -55,9 +55,9 @@ def test_dropout_gradient(check, rng):
     layer = LoRALinear(Linear.from_weight(rng.standard_normal((6, 10)), trainable=False))
     layer.add_adapter("default", 3, 6, LoraConfig(r=3, lora_dropout=0.4), rng=rng, dtype=np.float64)
     layer.lora_B.value[...] = rng.standard_normal((6, 3))
-    check(lambda x: layer(x, np.random.default_rng(4)), rng.standard_normal((2, 3, 10)), module=layer)
+    check(lambda x: layer(x, rng=np.random.default_rng(4)), rng.standard_normal((2, 3, 10)), module=layer)
     x = rng.standard_normal((2, 3, 10))
-    assert not np.array_equal(layer(x)[0], layer(x, np.random.default_rng(4))[0])
+    assert not np.array_equal(layer(x)[0], layer(x, rng=np.random.default_rng(4))[0])
 
 
 def test_whole_model_gradients(check, rng, model, ids):

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from minilora import Llama, generate
-from minilora.nn.generate import sample
+from minilora import Llama, generate, stream
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -23,29 +22,52 @@ def test_greedy_takes_the_largest_logit(make_model, rng):
     np.testing.assert_array_equal(np.argmax(logits[0, 3:], axis=-1), out[0, 4:])
 
 
-def test_sampling_follows_the_distribution(rng):
-    p = np.array([0.5, 0.3, 0.15, 0.05])
-    n = 20000
-    draws = sample(np.tile(np.log(p), (n, 1)), temperature=1.0, rng=rng)
-    share = np.bincount(draws, minlength=4) / n
-    assert (np.abs(share - p) < 5 * np.sqrt(p * (1 - p) / n)).all()  # five sigma
+@pytest.mark.parametrize("settings", [{}, {"temperature": 1.5}, {"temperature": 1.5, "top_k": 5, "top_p": 0.9}])
+def test_generate_is_the_stream_in_one_array(make_model, rng, settings):
+    model, ids = make_model(), rng.integers(0, 37, (2, 4))
+    steps = list(stream(model, ids, 8, rng=np.random.default_rng(1), **settings))
+    assert [(step.shape, step.dtype) for step in steps] == [((2,), np.int64)] * 8
+    out = generate(model, ids, 8, rng=np.random.default_rng(1), **settings)
+    np.testing.assert_array_equal(out, np.column_stack([ids, *steps]))
 
 
-def test_temperature_sharpens(rng):
-    p = np.array([0.5, 0.3, 0.2])
-    draws = sample(np.tile(np.log(p), (20000, 1)), temperature=0.5, rng=rng)
-    expected = p**2 / (p**2).sum()
-    assert np.abs(np.bincount(draws) / 20000 - expected).max() < 0.02
+def test_a_token_comes_as_soon_as_it_is_chosen(make_model, rng):
+    model, ids = make_model(), rng.integers(0, 37, (1, 4))
+    steps = stream(model, ids, 20)
+    first = next(steps)
+    np.testing.assert_array_equal(first, generate(model, ids, 1)[:, -1])
+    first[:] = 0  # the array is the caller's
+    np.testing.assert_array_equal(next(steps), generate(model, ids, 2)[:, -1])
 
 
-def test_top_k_and_top_p_cut_the_tail(rng):
-    z = np.tile(np.log([0.1, 0.5, 0.05, 0.3, 0.05]), (3000, 1))
-    assert set(sample(z, temperature=1.0, top_k=2, rng=rng)) == {1, 3}
-    assert set(sample(z, temperature=1.0, top_p=0.79, rng=rng)) == {1, 3}  # .5 is not enough, .5 + .3 is
-    assert set(sample(z, temperature=1.0, top_p=0.01, rng=rng)) == {1}
+def test_arguments_are_checked_at_the_call(make_model):
+    with pytest.raises(ValueError, match="max_new_tokens"):
+        stream(make_model(), np.array([[1]]), 0)  # without asking for a token
 
 
-def test_a_finished_row_is_filled_with_eos(make_model, rng):
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int16, np.uint64, np.int64])
+def test_the_prompts_dtype_does_not_wrap_the_new_tokens(make_model, dtype):
+    model = make_model(vocab_size=1000)
+    model.embed_tokens.weight.value[:900] *= 0.01  # so that the chosen tokens are beyond every 8-bit integer
+    ids = np.array([[1, 2, 3]])
+    out = generate(model, ids.astype(dtype), 5)
+    assert out.dtype == np.int64 and out[:, 3:].max() > 255
+    np.testing.assert_array_equal(out, generate(model, ids, 5))
+
+
+def test_a_finished_row_is_filled_with_eos_while_others_run(make_model, rng):
+    model = make_model()
+    ids = rng.integers(0, 37, (2, 4))
+    free = generate(model, ids, 12)
+    eos = int(free[0, 5])
+    assert eos not in free[1, 4:8], "another seed: row 1 must run on after row 0 is done"
+    out = generate(model, ids, 12, eos_token_id=eos)
+    end = 4 + list(free[0, 4:]).index(eos)
+    np.testing.assert_array_equal(out[0, end:], eos)
+    np.testing.assert_array_equal(out[1, :8], free[1, :8])
+
+
+def test_the_stream_ends_when_all_rows_are_done(make_model, rng):
     model = make_model()
     ids = rng.integers(0, 37, (1, 4))
     eos = int(generate(model, ids, 1)[0, -1])
@@ -60,3 +82,14 @@ def test_same_seed_same_text(make_model, rng):
     one, two, other = (generate(model, ids, 12, temperature=1.5, rng=np.random.default_rng(seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, two)
     assert not np.array_equal(one, other)
+
+
+def test_the_text_may_fill_every_position(make_model):
+    assert generate(make_model(), np.array([[1, 2]]), 31).shape == (1, 33)  # of 32: the last token is never read
+
+
+def test_nan_weights_do_not_generate_token_0(make_model):
+    model = make_model()
+    model.norm.weight.value[0] = np.nan
+    with pytest.raises(ValueError, match="logits must be finite, got nan"):
+        generate(model, np.array([[1, 2]]), 3)

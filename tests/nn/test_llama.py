@@ -133,3 +133,31 @@ def test_a_large_skeleton_costs_no_memory():
     Llama.skeleton(LlamaConfig(vocab_size=128256, hidden_size=4096, num_hidden_layers=32, num_attention_heads=32))
     assert tracemalloc.get_traced_memory()[1] < 2**22  # bytes; its weights would be 32 GB
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize("keep", [0, 1, 3, 5, 9])
+def test_logits_to_keep_are_the_last_ones_with_their_gradients(make_model, rng, keep):
+    model, ids = make_model(), rng.integers(0, 37, (2, 5))
+    kept, backward = model(ids, logits_to_keep=keep)
+    whole, whole_backward = model(ids)
+    count = min(keep or 5, 5)
+    assert kept.shape == (2, count, 37)
+    np.testing.assert_allclose(kept, whole[:, -count:], rtol=1e-12, atol=1e-12)
+    dlogits = rng.standard_normal(kept.shape)
+    backward(dlogits)
+    one = {name: p.grad for name, p in model.named_parameters()}
+    model.zero_grad()
+    whole_backward(np.concatenate([np.zeros((2, 5 - count, 37)), dlogits], axis=1))
+    for name, p in model.named_parameters():
+        np.testing.assert_allclose(one[name], p.grad, rtol=1e-10, atol=1e-12, err_msg=name)
+
+
+def test_randomness_is_a_keyword(make_model):
+    model, ids, rng = make_model(), np.array([[1, 2]]), np.random.default_rng(0)
+    x = np.ones((1, 2, 24))
+    block = model.layers[0]
+    for call in (model, block, block.self_attn, block.mlp, block.mlp.up_proj):
+        with pytest.raises(TypeError, match="positional argument"):
+            call(ids if call is model else x, rng)
+    with pytest.raises(TypeError, match="positional argument"):
+        model.loss(ids, ids, rng)

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from minilora.nn import ops
-from minilora.nn.rope import rope, rope_table
 
 
 def test_linear(check, rng):
@@ -25,11 +24,6 @@ def test_rms_norm(check, rng):
 
 def test_silu(check, rng):
     check(ops.silu, 3 * rng.standard_normal((4, 5)))
-
-
-def test_rope(check, rng):
-    cos, sin = rope_table(6, 8, 10000.0, np.dtype(np.float64))
-    check(lambda x: rope(x, cos, sin), rng.standard_normal((2, 3, 6, 8)))
 
 
 @pytest.mark.parametrize(("H", "K", "T", "S"), [(4, 2, 5, 5), (4, 1, 3, 7), (2, 2, 1, 1), (6, 3, 1, 4)])
@@ -72,18 +66,6 @@ def test_dropout_keeps_the_mean_and_replays(rng):
     assert abs(share - 0.25) < 5 * np.sqrt(0.25 * 0.75 / x.size)  # five sigma
     assert set(np.unique(y)) == {0.0, 1 / 0.75}
     np.testing.assert_array_equal(backward(x), y)
-
-
-def test_rope_depends_on_distance_alone(rng):
-    cos, sin = rope_table(40, 8, 10000.0, np.dtype(np.float64))
-    q, k = rng.standard_normal((2, 8))
-
-    def score(i, j):
-        rotated_q, _ = rope(q[None], cos[i : i + 1], sin[i : i + 1])
-        rotated_k, _ = rope(k[None], cos[j : j + 1], sin[j : j + 1])
-        return float((rotated_q * rotated_k).sum())
-
-    assert score(7, 3) == pytest.approx(score(30, 26), rel=1e-10)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

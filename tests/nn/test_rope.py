@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from minilora import Llama
-from minilora.nn.rope import rope_frequencies
+from minilora.nn.rope import rope, rope_frequencies, rope_table
 
+F64 = np.dtype(np.float64)
 LLAMA3 = {
     "rope_type": "llama3",
     "factor": 8.0,
@@ -42,3 +43,43 @@ def test_a_scaled_model_acts_otherwise_and_has_exact_gradients(check, rng, make_
         ours.value[...] = theirs.value
     assert np.abs(model(ids)[0] - plain(ids)[0]).max() > 1e-3
     check(model, ids)
+
+
+def test_rope(check, rng):
+    cos, sin = rope_table(6, 8, 10000.0, F64)
+    check(lambda x: rope(x, cos, sin), rng.standard_normal((2, 3, 6, 8)))
+
+
+def test_rope_depends_on_distance_alone(rng):
+    cos, sin = rope_table(40, 8, 10000.0, F64)
+    q, k = rng.standard_normal((2, 8))
+
+    def score(i, j):
+        rotated_q, _ = rope(q[None], cos[i : i + 1], sin[i : i + 1])
+        rotated_k, _ = rope(k[None], cos[j : j + 1], sin[j : j + 1])
+        return float((rotated_q * rotated_k).sum())
+
+    assert score(7, 3) == pytest.approx(score(30, 26), rel=1e-10)
+
+
+def test_pairs_are_half_a_head_apart_and_turn_at_their_own_rates():
+    cos, sin = rope_table(4, 4, 100.0, F64)
+    np.testing.assert_allclose(cos[3], np.cos([3.0, 0.3]))  # theta^(0), theta^(-2/4) = 1/10
+    y, _ = rope(np.array([[1.0, 0, 0, 0], [0, 1, 0, 0]]), cos[3], sin[3])
+    np.testing.assert_allclose(y[0], [np.cos(3.0), 0, np.sin(3.0), 0])
+    np.testing.assert_allclose(y[1], [0, np.cos(0.3), 0, np.sin(0.3)])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_one_table_grows_and_keeps_its_values(dtype):
+    dtype = np.dtype(dtype)
+    short = [part.copy() for part in rope_table(5, 6, 777.0, dtype)]
+    long = rope_table(3000, 6, 777.0, dtype)
+    assert long[0].shape == (3000, 3) and {part.dtype for part in long} == {dtype}
+    for length in (1, 5, 64, 65, 2999):
+        for part, whole in zip(rope_table(length, 6, 777.0, dtype), long, strict=True):
+            assert np.shares_memory(part, whole) and len(part) == length
+    for part, whole in zip(short, long, strict=True):
+        np.testing.assert_array_equal(part, whole[:5])
+    with pytest.raises(ValueError, match="read-only"):
+        long[0][0] = 0
