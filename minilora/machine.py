@@ -4,6 +4,7 @@ A leaf like `checks`: everything may import it.
 """
 
 import ctypes
+import functools
 import os
 import sys
 from pathlib import Path
@@ -43,12 +44,16 @@ def blas_threads() -> int | None:
     return None
 
 
+@functools.cache
 def keep_memory() -> bool:
     """Let glibc keep freed memory in this process instead of returning it to the system; True where that was done.
 
+    Done once per process, at the first call; later calls return what that one did.
+
     A training step frees and asks for the same large arrays again and again. By default glibc maps each of them afresh,
     and the system clears every page at its first touch, which made a step 1.3 to 1.9 times slower. Called by Trainer,
-    generate and the experiments; MINILORA_KEEP_MEMORY=0 switches it off; where there is no glibc it does nothing.
+    stream, generate and the worker processes of the experiments; MINILORA_KEEP_MEMORY=0 in the environment switches it
+    off; where there is no glibc it does nothing.
     """
     if os.environ.get("MINILORA_KEEP_MEMORY") == "0" or not sys.platform.startswith("linux"):
         return False

@@ -10,18 +10,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from minilora import storage
-from minilora.machine import cores
+from minilora.machine import cores, keep_memory
 
-# One BLAS thread a worker: two workers with two threads each would stand in each other's way. The allocator keeps
-# large blocks (glibc reads these; elsewhere they mean nothing): fresh pages made a training step 1.3 to 1.9 times slower.
+# One BLAS thread per worker: two workers with two threads each would stand in each other's way.
 WORKER_ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "VECLIB_MAXIMUM_THREADS": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(2**30),
-    "MALLOC_TRIM_THRESHOLD_": str(2**30),
-    "MALLOC_TOP_PAD_": str(2**27),
 }
 
 
@@ -36,7 +32,8 @@ def run_all(
     """[function(item) for item in items], in order, run side by side with a progress bar.
 
     `executor`: any Executor (Dask's and MPI's drop in); by default a pool with one process a core, started fresh with
-    one BLAS thread each, so that results do not depend on how many there are. `function` and items must pickle.
+    one BLAS thread each, so that results do not depend on how many there are, and keeping its memory (see
+    `minilora.machine.keep_memory`). `function` and items must pickle.
     `cache`: a folder where each finished result is kept as JSON under a hash of function, item and the package's code; a killed
     run that is started again computes only what is missing. The caller removes the folder when all is done.
     """
@@ -68,7 +65,7 @@ def _process_pool(workers):
     before = {name: os.environ.get(name) for name in WORKER_ENVIRONMENT}
     os.environ.update(WORKER_ENVIRONMENT)
     try:
-        with concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        with concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), keep_memory) as pool:
             yield pool
     finally:
         for name, value in before.items():

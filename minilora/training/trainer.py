@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from minilora import checks
+from minilora.machine import keep_memory
 from minilora.nn.llama import Llama
 from minilora.training.checkpoint import load_checkpoint, save_checkpoint
 from minilora.training.optim import AdamW, clip_grad_norm
@@ -65,6 +66,7 @@ class Trainer:
     that a resumed run sees the batches that the killed one would have seen, bit for bit.
     `evaluate()` -> dict of numbers, called every `eval_steps` and at the end.
     `output_dir`: where checkpoints go every `save_steps`; a run finds its own there and goes on from it.
+    Keeps freed memory in the process, for speed (see `minilora.machine.keep_memory`).
     `history`: {"step", "loss", "learning_rate", "grad_norm"} one entry a step, and "eval": one dict an evaluation.
     """
 
@@ -83,6 +85,7 @@ class Trainer:
             raise TypeError(f"config must be a TrainingConfig, got {checks.shown(config)}")
         if config.save_steps and output_dir is None:
             raise ValueError(f"output_dir must be given when save_steps is {config.save_steps}; name a folder")
+        keep_memory()
         self.model, self.config, self.batches, self.evaluate = model, config, batches, evaluate
         self.checkpoint_path = None if output_dir is None else Path(output_dir) / "checkpoint.npz"
         self.progress = progress
