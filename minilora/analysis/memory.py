@@ -19,7 +19,7 @@ from minilora.nn.config import LlamaConfig
 from minilora.nn.llama import Llama
 from minilora.nn.module import Module, Parameter
 from minilora.quant import get_codebook, storage_bytes
-from minilora.quant.tensor import AFFINE
+from minilora.quant.affine import AFFINE
 
 
 @dataclass(frozen=True)

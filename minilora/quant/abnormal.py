@@ -22,7 +22,7 @@ def scaled_law(block_size: int, points: int = 2049) -> tuple[np.ndarray, np.ndar
     """
     from scipy.stats import norm
 
-    checks.integer("block_size", block_size, low=2)
+    block_size = checks.integer("block_size", block_size, low=2)
     nodes, weights = np.polynomial.legendre.leggauss(200)
     m = 5.0 + 5.0 * nodes  # the maximum lies between 0 and 10 for every block that fits in memory
     inside = 2 * norm.cdf(m) - 1
@@ -36,11 +36,11 @@ def abnormal_float(block_size: int = 64, zero: str = "edge") -> np.ndarray:
 
     A value costs the least absolute error if it is the median of the weights that are rounded to it (|w - a| has its
     smallest mean at the median), and a weight is rounded to the nearest value, so the bins end midway. Both hold at
-    once after a few hundred turns of: bins from the values, values from the bins. -1 and 1 stay where they are.
+    once after a few hundred rounds of: bins from the values, values from the bins. -1 and 1 stay where they are.
 
     zero="edge": each half is solved alone with zero as the edge of its first bin, 7 values above it and 6 below, and
-    0 is put in at the end. This is what makes the published table: found here by reproducing it, the paper does not say
-    so. It leaves two narrow bins beside zero, which is why AF4 errs more than NF4 (figure quantization_error).
+    0 is put in at the end. This gives the published table, as reproducing it showed; the paper does not say so. It
+    leaves two narrow bins beside zero, which is why AF4's error is larger than NF4's (figure quantization_error).
     zero="value": zero is one of the values during the search. This is the code of least mean absolute error among
     those that keep -1, 0 and 1; NF4 comes within a tenth of a percent of it at 64 (tests/quant/test_abnormal.py).
 

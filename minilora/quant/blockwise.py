@@ -1,11 +1,11 @@
 """Blocks of weights to codes and back, and codes to bytes and back.
 
 Blocks run over the flattened array and may straddle rows. All work goes through chunks that stay in the processor's cache,
-so temporaries are small beside the result. Chunks of a large array are shared out among threads (numpy lets go of the
-interpreter while it computes); which thread takes which chunk changes no bit.
+so temporaries are small beside the result. Chunks of a large array are shared among threads (numpy releases the GIL
+while it computes); which thread takes which chunk changes no bit.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -14,7 +14,7 @@ from minilora.machine import threads
 from minilora.quant.codebooks import Codebook
 
 CHUNK = 2**16  # values: fits the L2 cache
-LARGE_CHUNK = 2**19  # values: threads want large ones, as they queue for the interpreter between any two steps
+LARGE_CHUNK = 2**19  # values: threads work best on large ones, as they wait for the GIL between any two steps
 SERIAL_BELOW = 16 * CHUNK  # starting threads would cost more than they save
 TINY = np.float32(1e-38)  # what an all-zero block is divided by, as in bitsandbytes
 
@@ -30,16 +30,17 @@ def encode(x: np.ndarray, book: Codebook) -> np.ndarray:
     for threshold in book.thresholds:
         np.greater(x, threshold, out=above)
         index += above.view(np.uint8)
-    return index if book.codes[-1] == len(book.codes) - 1 else book.codes[index]
+    return index if book.codes_are_indices else book.codes[index]
 
 
 def quantize_blocks(flat: np.ndarray, book: Codebook, block_size: int) -> tuple[np.ndarray, np.ndarray]:
     """Packed codes and the absmax of each block.    flat: (n,) -> ((bytes,) uint8, (blocks,) float32)
 
     Bit-equal to bitsandbytes on a CPU: a full block is multiplied by the reciprocal of its absmax, the last partial
-    one divided by it. ValueError if an absmax is beyond float32.
+    one divided by it. `flat` must be finite and within float32, as `quantize` makes sure.
     """
     n = flat.size
+    zero = encode(np.zeros(1, np.float32), book)[0]
     packed = np.empty(packed_size(n, book.bits), np.uint8)
     scales = np.empty(-(-n // block_size), np.float32)
 
@@ -57,7 +58,7 @@ def quantize_blocks(flat: np.ndarray, book: Codebook, block_size: int) -> tuple[
             scales[-1] = max(np.abs(rest).max(), TINY)
             rest /= scales[-1]
         place = start * book.bits // 8
-        piece = pack(encode(x, book), book.bits, filler=encode(np.zeros(1, np.float32), book)[0])
+        piece = pack(encode(x, book), book.bits, filler=zero)
         packed[place : place + piece.size] = piece
 
     for_each_chunk(work, n, block_size)
@@ -66,16 +67,12 @@ def quantize_blocks(flat: np.ndarray, book: Codebook, block_size: int) -> tuple[
 
 def dequantize_blocks(packed: np.ndarray, scales: np.ndarray, book: Codebook, block_size: int, out: np.ndarray) -> None:
     """Write level * absmax for each packed code into `out`.    out: (n,) float32 or float64"""
-    pairs = None
-    if book.bits == 4 and out.dtype == np.float32:
-        # One byte is two values: look both up at once, as one 8-byte entry of a table with 256.
-        decoding = book.decoding
-        pairs = np.stack([np.repeat(decoding, 16), np.tile(decoding, 16)], axis=1).view(np.uint64)[:, 0].copy()
+    pairs = book.pairs if book.bits == 4 and out.dtype == np.float32 else None
 
     def work(start, end):
         x = out[start:end]
         piece = packed[start * book.bits // 8 : packed_size(end, book.bits)]
-        if pairs is not None and (end - start) % 2 == 0:
+        if pairs is not None and (end - start) % 2 == 0:  # a byte is two values: both looked up at once
             np.take(pairs, piece, out=x.view(np.uint64), mode="clip")
         elif pairs is not None:
             x[:] = pairs[piece].view(np.float32)[: end - start]
@@ -97,7 +94,7 @@ def pack(codes: np.ndarray, bits: int, filler: int = 0) -> np.ndarray:
     Four bits: byte i = code[2i] << 4 | code[2i + 1]; an odd length is filled up with `filler`, the code of zero.
     """
     if bits == 8:
-        return codes
+        return codes.copy()
     if bits == 4:
         if codes.size % 2:
             codes = np.append(codes, np.uint8(filler))
@@ -108,9 +105,9 @@ def pack(codes: np.ndarray, bits: int, filler: int = 0) -> np.ndarray:
 
 
 def unpack(packed: np.ndarray, n: int, bits: int) -> np.ndarray:
-    """The first `n` codes out of bytes: the inverse of `pack`.    -> (n,) uint8"""
+    """The first `n` codes out of bytes: the inverse of `pack`.    -> (n,) uint8, a new array"""
     if bits == 8:
-        return packed[:n]
+        return packed[:n].copy()
     if bits == 4:
         codes = np.empty(2 * packed.size, np.uint8)
         np.right_shift(packed, 4, out=codes[0::2])
@@ -125,10 +122,10 @@ def packed_size(n: int, bits: int) -> int:
     return -(-n * bits // 8)
 
 
-def chunks(n: int, block_size: int, size: int | None = None):
-    """(start, end) over n values: whole blocks, about `size` values at a time (CHUNK), each start on a whole byte."""
+def chunks(n: int, block_size: int, size: int) -> Iterator[tuple[int, int]]:
+    """(start, end) over n values: whole blocks, about `size` values at a time, each start on a whole byte."""
     # Eight blocks always end on a whole byte, whatever the bits of a code.
-    size = max(1, (size or CHUNK) // (8 * block_size)) * 8 * block_size
+    size = max(1, size // (8 * block_size)) * 8 * block_size
     for start in range(0, n, size):
         yield start, min(start + size, n)
 
@@ -136,7 +133,7 @@ def chunks(n: int, block_size: int, size: int | None = None):
 def for_each_chunk(work: Callable[[int, int], None], n: int, block_size: int) -> None:
     """work(start, end) for every chunk, in threads where that pays. No chunk may need another's result."""
     workers = 1 if n < SERIAL_BELOW else threads()
-    # Six bytes of temporaries a value: what all workers hold together stays below the result, half a byte a value.
+    # Six bytes of temporaries per value: what all workers hold together stays below the result, half a byte per value.
     pieces = chunks(n, block_size, min(LARGE_CHUNK, max(CHUNK, n // (16 * workers))))
     if workers == 1:
         for start, end in pieces:

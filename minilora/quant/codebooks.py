@@ -6,7 +6,7 @@ as the code of the nearest entry; the thresholds are the float32 midpoints, and 
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -16,24 +16,58 @@ from minilora.quant.abnormal import abnormal_float
 
 @dataclass(frozen=True, eq=False)
 class Codebook:
-    """`levels`: sorted values, (n,) float32. `codes`: the stored code of each level, (n,) uint8. `bits` of a code."""
+    """`levels`: sorted values, (n,) float32. `codes`: the stored code of each level, (n,) uint8. `bits` of a code.
+
+    Its arrays are read-only copies, for a book is shared by all that use it. ValueError or TypeError where they do not
+    fit together.
+    """
 
     name: str
     levels: np.ndarray
     codes: np.ndarray
     bits: int
 
-    @property
+    def __post_init__(self):
+        object.__setattr__(self, "name", checks.string("name", self.name))
+        object.__setattr__(self, "bits", checks.integer("bits", self.bits, low=1, high=8))
+        checks.finite("levels", checks.float_array("levels", self.levels, ndim=(1,)))
+        checks.integer_array("codes", self.codes, ndim=(1,), low=0, high=2**self.bits - 1)
+        if self.levels.dtype != np.float32 or np.any(np.diff(self.levels) < 0):
+            raise ValueError("levels must be sorted float32 values, got others; try np.sort(levels).astype(np.float32)")
+        if self.codes.shape != self.levels.shape or np.unique(self.codes).size != self.codes.size:
+            raise ValueError(
+                f"codes must hold a different code for each of {self.levels.size} levels, got {self.codes.tolist()}"
+            )
+        object.__setattr__(self, "levels", _read_only(self.levels.copy()))
+        object.__setattr__(self, "codes", _read_only(self.codes.astype(np.uint8)))
+
+    @cached_property
     def thresholds(self) -> np.ndarray:
         """Midpoints between neighbors: x goes to level i where i thresholds lie below x.    (n - 1,) float32"""
-        return (self.levels[:-1] + self.levels[1:]) * np.float32(0.5)
+        return _read_only((self.levels[:-1] + self.levels[1:]) * np.float32(0.5))
 
-    @property
+    @cached_property
+    def codes_are_indices(self) -> bool:
+        """Is the code of each level its place among the sorted levels? (Not so for "fp4".)"""
+        return np.array_equal(self.codes, np.arange(self.codes.size))
+
+    @cached_property
     def decoding(self) -> np.ndarray:
         """The value of each code 0 .. 2^bits - 1 (0 for a code that is never stored).    (2^bits,) float32"""
         table = np.zeros(2**self.bits, np.float32)
         table[self.codes] = self.levels
-        return table
+        return _read_only(table)
+
+    @cached_property
+    def pairs(self) -> np.ndarray:
+        """Four bits only: the two float32 values of each byte, side by side as one 8-byte entry.    (256,) uint64"""
+        pairs = np.stack([np.repeat(self.decoding, 16), np.tile(self.decoding, 16)], axis=1)  # (256, 2)
+        return _read_only(pairs.view(np.uint64)[:, 0].copy())
+
+
+def _read_only(array):
+    array.setflags(write=False)
+    return array
 
 
 def codebook(name: str) -> np.ndarray:
@@ -54,16 +88,15 @@ def _build(name):
         make, codes = _FIXED[name]
         levels, bits = make(), 4
         codes = np.arange(len(levels)) if codes is None else np.array(codes)
-    levels.setflags(write=False)
-    return Codebook(name, levels, codes.astype(np.uint8), bits)
+    return Codebook(name, levels, codes, bits)
 
 
 def get_codebook(name: str) -> Codebook:
     """The Codebook of that name. ValueError, with the names there are, if there is none."""
     if not isinstance(name, str) or (name not in _FIXED and not re.fullmatch(r"nf[2-8]", name)):
         names = [*_FIXED, *(f"nf{b}" for b in range(2, 9))]
-        raise ValueError(f"code must be one of {', '.join(sorted(names))}; got {checks.shown(name)}")
-    return _build(name)
+        raise ValueError(f"code must be one of {', '.join(sorted(names))}, got {checks.shown(name)}")
+    return _build(str(name))
 
 
 def normal_float(bits: int) -> np.ndarray:
@@ -83,7 +116,7 @@ def normal_float(bits: int) -> np.ndarray:
     """
     from scipy.stats import norm  # here, so that importing minilora loads numpy only
 
-    checks.integer("bits", bits, low=2, high=8)
+    bits = checks.integer("bits", bits, low=2, high=8)
     n, half = 2**bits, 2 ** (bits - 1)
     offset = round(0.5 * ((1 - 1 / (2 * n)) + (1 - 1 / (2 * (n - 1)))), 7)  # the published table has seven places
     positive = norm.ppf(linspace32(offset, 0.5, half + 1)[:-1])

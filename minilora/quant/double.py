@@ -10,6 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from minilora import checks
+from minilora.quant.blockwise import TINY
 from minilora.quant.codebooks import linspace32
 
 SCALE_BLOCK_SIZE = 256
@@ -17,12 +18,23 @@ SCALE_BLOCK_SIZE = 256
 
 @dataclass(frozen=True, eq=False)
 class QuantizedScales:
-    """Eight bits a scale. `codes`: (blocks,) uint8. `absmax`: (ceil(blocks / 256),) float32. `offset`: float32."""
+    """Eight bits per scale. `codes`: (blocks,) uint8. `absmax`: (ceil(blocks / 256),) float32. `offset`: float32.
+
+    ValueError or TypeError where they do not fit together.
+    """
 
     codes: np.ndarray
     absmax: np.ndarray
     offset: np.float32
     scale_code: str
+
+    def __post_init__(self):
+        object.__setattr__(self, "scale_code", checks.one_of("scale_code", self.scale_code, SCALE_MAPS))
+        object.__setattr__(self, "offset", _float32("offset", self.offset))
+        if checks.array("codes", self.codes, ndim=(1,)).dtype != np.uint8:
+            raise TypeError(f"codes must be uint8, got {checks.shown(self.codes)}")
+        checks.integer_array("codes", self.codes, high=scale_map(self.scale_code).size - 1, low=0)
+        check_float32("absmax", self.absmax, -(-self.codes.size // SCALE_BLOCK_SIZE))
 
     def dequantize(self) -> np.ndarray:
         """map[code] * absmax + offset.    (blocks,) float32"""
@@ -33,6 +45,7 @@ class QuantizedScales:
 
     @property
     def nbytes(self) -> int:
+        """Bytes stored: the codes, an absmax for each 256 of them, and the offset."""
         return self.codes.nbytes + self.absmax.nbytes + self.offset.nbytes
 
 
@@ -43,17 +56,21 @@ def quantize_scales(
 
     `scale_code`: "dynamic" (bitsandbytes), "int8" (linear) or "e4m3". `offset`: the float32 mean unless given (torch's
     mean depends on its thread count in the last bit). `lookup`: "nearest", or "table": bitsandbytes' CPU shortcut
-    through 65,536 bins, which misses the nearest code now and then.
+    through 65,536 bins, which misses the nearest code now and then. Raises ValueError or TypeError for scales that are
+    not a finite float32 row and for unknown choices.
     """
-    checks.one_of("scale_code", scale_code, SCALE_MAPS)
+    check_float32("scales", scales)
+    scale_code = checks.one_of("scale_code", scale_code, SCALE_MAPS)
     checks.one_of("lookup", lookup, ("nearest", "table"))
-    offset = np.float32(scales.mean() if offset is None else offset)
-    centered = scales - offset
+    offset = _mean(scales) if offset is None else _float32("offset", offset)
+    with np.errstate(over="ignore"):
+        centered = scales - offset
+    checks.finite("scales - offset", centered)
     blocks = -(-centered.size // SCALE_BLOCK_SIZE)
     padded = np.zeros(blocks * SCALE_BLOCK_SIZE, np.float32)
     padded[: centered.size] = centered
     absmax = np.abs(padded.reshape(blocks, -1)).max(axis=1)
-    reciprocal = np.float32(1.0) / np.where(absmax > 0, absmax, np.float32(1.0))
+    reciprocal = np.float32(1.0) / np.maximum(absmax, TINY)
     normalized = (padded.reshape(blocks, -1) * reciprocal[:, None]).reshape(-1)[: centered.size]
     levels = scale_map(scale_code)
     middles = (levels[:-1] + levels[1:]) * np.float32(0.5)
@@ -64,6 +81,28 @@ def quantize_scales(
         place = ((normalized + np.float32(1.0)) * np.float32(0.5)) * np.float32(65535.0) + np.float32(0.5)
         codes = bins[np.clip(place.astype(np.int64), 0, 65535)]
     return QuantizedScales(codes.astype(np.uint8), absmax, offset, scale_code)
+
+
+def check_float32(name: str, value: np.ndarray, size: int | None = None) -> None:
+    """`value` must be a finite row of float32, of `size` entries where given."""
+    checks.float_array(name, value, ndim=(1,))
+    if value.dtype != np.float32:
+        raise TypeError(f"{name} must be float32, got {checks.shown(value)}; try {name}.astype(np.float32)")
+    if size is not None and value.size != size:
+        raise ValueError(f"{name} must have {size} entries, one per block, got {checks.shown(value)}")
+    checks.finite(name, value)
+
+
+def _float32(name, value):
+    limit = float(np.finfo(np.float32).max)
+    return np.float32(checks.real(name, value, low=-limit, high=limit))
+
+
+def _mean(scales):
+    """Their mean in float32, as bitsandbytes takes it; in float64 where a float32 sum would overflow."""
+    with np.errstate(over="ignore"):
+        mean = scales.mean()
+    return mean if np.isfinite(mean) else np.float32(scales.mean(dtype=np.float64))
 
 
 def dynamic_map() -> np.ndarray:
@@ -103,9 +142,13 @@ def e4m3_map() -> np.ndarray:
 SCALE_MAPS = {"dynamic": dynamic_map, "int8": linear_int8_map, "e4m3": e4m3_map}
 
 
-@lru_cache(maxsize=8)
 def scale_map(scale_code: str) -> np.ndarray:
-    """The sorted float32 values that the eight bits of a scale stand for, read-only."""
+    """The sorted float32 values that the eight bits of a scale stand for, read-only. ValueError for an unknown code."""
+    return _build_map(checks.one_of("scale_code", scale_code, SCALE_MAPS))
+
+
+@lru_cache(maxsize=8)
+def _build_map(scale_code):
     levels = SCALE_MAPS[scale_code]()
     levels.setflags(write=False)
     return levels

@@ -1,24 +1,26 @@
 """QuantizedTensor: packed codes and scales, and every byte of them counted."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from minilora import checks
-from minilora.quant.affine import dequantize_affine, quantize_affine
+from minilora.quant.affine import AFFINE, AFFINE_BOOK, dequantize_affine, quantize_affine
 from minilora.quant.blockwise import dequantize_blocks, packed_size, quantize_blocks, unpack
-from minilora.quant.codebooks import get_codebook
-from minilora.quant.double import SCALE_BLOCK_SIZE, QuantizedScales, quantize_scales
+from minilora.quant.codebooks import Codebook, get_codebook
+from minilora.quant.double import SCALE_BLOCK_SIZE, SCALE_MAPS, QuantizedScales, check_float32, quantize_scales
 
-AFFINE = "int4_affine"
+LARGEST_BLOCK = 2**31 - 1  # values: any larger block would be the whole of any array that fits in memory
 
 
 @dataclass(frozen=True, eq=False)
 class QuantizedTensor:
-    """An array in few bits. What is stored: `packed` codes (uint8), and a float32 absmax a block or its eight bits.
+    """An array in few bits. What is stored: `packed` codes (uint8), and one float32 absmax per block or its eight bits.
 
-    `code`: the codebook's name, or "int4_affine" (then `minima` holds a second statistic a block). `shape`, `dtype`: of
-    the array that went in, and that `dequantize` gives back.
+    `code`: the codebook's name, or "int4_affine" (then `minima` holds a second statistic per block). `shape`, `dtype`: of
+    the array that went in, and that `dequantize` gives back. `quantize` makes these; built by hand, ValueError or
+    TypeError where the parts do not fit together.
     """
 
     packed: np.ndarray
@@ -29,25 +31,58 @@ class QuantizedTensor:
     block_size: int
     minima: np.ndarray | None = None
 
+    def __post_init__(self):
+        block_size = checks.integer("block_size", self.block_size, low=1, high=LARGEST_BLOCK)
+        if not isinstance(self.shape, (tuple, list)):
+            raise TypeError(f"shape must be a tuple of int, got {checks.shown(self.shape)}")
+        shape = tuple(checks.integer(f"shape[{i}]", n, low=1) for i, n in enumerate(self.shape))
+        code = self.code if self.code == AFFINE else get_codebook(self.code).name
+        for name, value in (("block_size", block_size), ("shape", shape), ("code", code)):
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "dtype", checks.float_dtype("dtype", self.dtype))
+        if checks.array("packed", self.packed, ndim=(1,)).dtype != np.uint8:
+            raise TypeError(f"packed must be uint8, got {checks.shown(self.packed)}")
+        if self.packed.size != packed_size(self.size, self.book.bits):
+            raise ValueError(
+                f"packed must hold {packed_size(self.size, self.book.bits)} bytes for {code!r} and shape {shape}, "
+                f"got {checks.shown(self.packed)}"
+            )
+        blocks = -(-self.size // block_size)
+        if not self.double_quant:
+            check_float32("absmax", self.absmax, blocks)
+        elif self.absmax.codes.size != blocks:
+            raise ValueError(f"absmax must have {blocks} codes, one per block, got {self.absmax.codes.size}")
+        if (self.minima is not None) != (code == AFFINE):
+            raise ValueError(f"minima must be given for {AFFINE!r} and for no other code, got {code!r}")
+        if self.minima is not None:
+            check_float32("minima", self.minima, blocks)
+            if self.double_quant:
+                raise ValueError(f"absmax must be float32 for {AFFINE!r}, got QuantizedScales")
+
+    @property
+    def book(self) -> Codebook:
+        """The levels, codes and bits of `code`."""
+        return AFFINE_BOOK if self.code == AFFINE else get_codebook(self.code)
+
     @property
     def scales(self) -> np.ndarray:
-        """A scale a block, decoded where doubly quantized: absmax, or max - min if affine.    (blocks,) float32"""
+        """One scale per block, decoded where doubly quantized: absmax, or max - min if affine.    (blocks,) float32"""
         return self.absmax.dequantize() if self.double_quant else self.absmax
 
     @property
     def double_quant(self) -> bool:
+        """Are the scales themselves stored in eight bits?"""
         return isinstance(self.absmax, QuantizedScales)
 
     @property
     def size(self) -> int:
         """How many values are stored."""
-        return int(np.prod(self.shape))
+        return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:
         """Bytes of what is stored: codes, scales, and what belongs to them."""
-        extra = 0 if self.minima is None else self.minima.nbytes
-        return self.packed.nbytes + self.absmax.nbytes + extra
+        return self.packed.nbytes + self.absmax.nbytes + (0 if self.minima is None else self.minima.nbytes)
 
     @property
     def bits_per_param(self) -> float:
@@ -55,16 +90,16 @@ class QuantizedTensor:
         return 8 * self.nbytes / self.size
 
     def codes(self) -> np.ndarray:
-        """The code of each value, unpacked.    (size,) uint8"""
-        return unpack(self.packed, self.size, 4 if self.code == AFFINE else get_codebook(self.code).bits)
+        """The code of each value, unpacked.    (size,) uint8, a new array"""
+        return unpack(self.packed, self.size, self.book.bits)
 
     def dequantize(self) -> np.ndarray:
-        """The array again: the nearest values that the code had. Shape and dtype as they went in."""
+        """What the codes stand for, as a new array: of each value the nearest that its code has.    shape and dtype"""
         out = np.empty(self.size, self.dtype)
-        if self.code == AFFINE:
+        if self.minima is not None:
             dequantize_affine(self.packed, self.absmax, self.minima, self.block_size, out)
         else:
-            dequantize_blocks(self.packed, self.scales, get_codebook(self.code), self.block_size, out)
+            dequantize_blocks(self.packed, self.scales, self.book, self.block_size, out)
         return out.reshape(self.shape)
 
 
@@ -76,7 +111,7 @@ def quantize(
     double_quant: bool = False,
     scale_code: str = "dynamic",
 ) -> QuantizedTensor:
-    """Store `w` in blocks of `block_size` values: a code each, and one float32 scale a block.
+    """Store `w` in blocks of `block_size` values: a code for each, and one float32 scale per block.
 
     `w`: float32 or float64, any shape; blocks run over it flattened, row by row. `code`: a codebook's name, or
     "int4_affine" (min and max of each block instead of absmax). `double_quant`: the scales again in eight bits, by
@@ -84,21 +119,25 @@ def quantize(
     unknown code or a block size below 1.
     """
     checks.float_array("w", w)
-    checks.integer("block_size", block_size, low=1)
-    checks.boolean("double_quant", double_quant)
-    book = None if code == AFFINE else get_codebook(code)
+    block_size = checks.integer("block_size", block_size, low=1, high=LARGEST_BLOCK)
+    double_quant = checks.boolean("double_quant", double_quant)
+    scale_code = checks.one_of("scale_code", scale_code, SCALE_MAPS)
+    affine = isinstance(code, str) and code == AFFINE
+    book = AFFINE_BOOK if affine else get_codebook(code)
+    if affine and double_quant:
+        raise ValueError(f"double_quant must be False for {AFFINE!r}, got True; its two statistics stay float32")
     checks.finite("w", w)
     if w.dtype == np.float64 and max(w.max(), -w.min()) > np.finfo(np.float32).max:
         raise ValueError(f"w must fit float32 (scales are stored so), got {max(w.max(), -w.min()):g}; scale it down")
     flat = w.reshape(-1)
-    if book is None:
-        if double_quant:
-            raise ValueError(f"double_quant must be False for {AFFINE!r}, got True; its two statistics stay float32")
-        packed, spans, minima = quantize_affine(flat, block_size)
-        return QuantizedTensor(packed, spans, w.shape, w.dtype, code, block_size, minima)
-    packed, scales = quantize_blocks(flat, book, block_size)
-    absmax = quantize_scales(scales, scale_code=scale_code) if double_quant else scales
-    return QuantizedTensor(packed, absmax, w.shape, w.dtype, code, block_size)
+    if affine:
+        packed, absmax, minima = quantize_affine(flat, block_size)
+    else:
+        packed, absmax = quantize_blocks(flat, book, block_size)
+        minima = None
+    if double_quant:
+        absmax = quantize_scales(absmax, scale_code=scale_code)
+    return QuantizedTensor(packed, absmax, w.shape, w.dtype, book.name, block_size, minima)
 
 
 def storage_bytes(
@@ -110,7 +149,10 @@ def storage_bytes(
     or n + 4 ceil(n / 256) + 4 (the offset) where the scales are quantized again.
     Raises ValueError or TypeError for arguments out of range.
     """
-    size, block_size = checks.integer("size", size, low=1), checks.integer("block_size", block_size, low=1)
+    size, block_size = (
+        checks.integer("size", size, low=1),
+        checks.integer("block_size", block_size, low=1, high=LARGEST_BLOCK),
+    )
     bits, statistics = (
         checks.integer("bits", bits, low=1, high=8),
         checks.integer("statistics", statistics, low=1, high=2),
