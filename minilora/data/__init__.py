@@ -1,18 +1,27 @@
-"""Text and records as tokens: the tokenizer, the corpus, the tasks, the batches."""
+"""Text and records as tokens: files, the tokenizer, the template, the corpus, the tasks, the batches."""
 
 from minilora.data.batching import EpochBatches, RandomCrops
-from minilora.data.records import Record, encode_records, exact_match, load_records
+from minilora.data.files import DataFile, hold_out, load_records, read_file
+from minilora.data.records import Encoded, Record, encode, encode_records, encode_text
 from minilora.data.tasks import TASKS, split
-from minilora.data.tokenizer import ByteTokenizer
+from minilora.data.template import Template
+from minilora.data.tokenizer import ByteTokenizer, Tokenizer
 
 __all__ = [
     "TASKS",
     "ByteTokenizer",
+    "DataFile",
+    "Encoded",
     "EpochBatches",
     "RandomCrops",
     "Record",
+    "Template",
+    "Tokenizer",
+    "encode",
     "encode_records",
-    "exact_match",
+    "encode_text",
+    "hold_out",
     "load_records",
+    "read_file",
     "split",
 ]

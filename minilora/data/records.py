@@ -1,16 +1,15 @@
-"""Input/target records: from files, to batches, and how many came out exactly right."""
+"""Input/target records and plain text, as rows of tokens and of the labels that the loss counts."""
 
-import csv
-import json
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from minilora import checks
-from minilora.data.tokenizer import ByteTokenizer
+from minilora.data.template import Template
+from minilora.data.tokenizer import Tokenizer
+
+IGNORED = -100  # a label that does not count, as in PyTorch and Hugging Face
 
 
 class Record(NamedTuple):
@@ -20,75 +19,126 @@ class Record(NamedTuple):
     target: str
 
 
-def load_records(path: str | os.PathLike) -> list[Record]:
-    """Records of a .jsonl file (one object a line) or a .csv file (a header line), with fields input and target.
+class Encoded(NamedTuple):
+    """Rows of tokens, and what became of each record. Places count from 0.
 
-    UTF-8, with or without a byte-order mark; blank lines are passed over. ValueError names file, line and mend.
+    `token_ids`, `labels`: (N, T) int64, padded on the right. `kept`: the place of each row's record. `cut`: places of
+    records whose input lost its start. `dropped`: places of records that were left out, for even their target was too long.
     """
-    path = Path(path)
-    if path.suffix not in (".jsonl", ".csv"):
-        raise ValueError(f"path must end in .jsonl or .csv, got {str(path)!r}")
-    records = []
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        if path.suffix == ".csv":
-            rows = csv.DictReader(file)
-            numbered = ((rows.line_num, row) for row in rows)
-        else:
-            numbered = ((i, _json(path, i, line)) for i, line in enumerate(file, 1) if line.strip())
-        for line, row in numbered:
-            fields = [row.get(name) if isinstance(row, dict) else None for name in Record._fields]
-            if not all(isinstance(field, str) and field for field in fields):
-                raise ValueError(f"{path}, line {line}: needs the fields input and target, both text; got {row!r:.80}")
-            records.append(Record(*fields))
-    if not records:
-        raise ValueError(f"{path} holds no records; give it lines with input and target")
-    return records
+
+    token_ids: np.ndarray
+    labels: np.ndarray
+    kept: list[int]
+    cut: list[int]
+    dropped: list[int]
 
 
 def encode_records(
-    records: Sequence[Record], tokenizer: ByteTokenizer, *, max_length: int = 128, truncation: bool = False
+    records: Sequence[tuple[str, str]],
+    tokenizer: Tokenizer,
+    *,
+    template: Template | None = None,
+    max_length: int = 128,
+    truncation: bool = False,
+    completion_only_loss: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`bos input sep target eos` a row, padded on the right; labels are shifted and count from the target on.
+    """A row a record, `bos input sep target eos` unless `template` says otherwise -> token_ids, labels: (N, T) int64.
 
-    -> token_ids, labels: (N, T) int64. The model is causal, so padding on the right needs no mask. A row longer than
-    `max_length` is an error, or with `truncation` loses the start of its input (never of its target).
+    Labels are shifted (labels[t] is the token after token_ids[t]) and count from the target on, or everywhere with
+    `completion_only_loss=False`; all others are -100. The model is causal, so padding on the right needs no mask.
+    A row longer than `max_length` is an error, or with `truncation` loses the start of its input, never of its target.
     """
+    encoded = encode(
+        records,
+        tokenizer,
+        template=template,
+        max_length=max_length,
+        truncation="input" if checks.boolean("truncation", truncation) else "error",
+        completion_only_loss=completion_only_loss,
+    )
+    return encoded.token_ids, encoded.labels
+
+
+def encode(
+    records: Sequence[tuple[str, str]],
+    tokenizer: Tokenizer,
+    *,
+    template: Template | None = None,
+    max_length: int = 128,
+    truncation: str = "error",
+    completion_only_loss: bool = True,
+) -> Encoded:
+    """`encode_records`, with an account of what was cut or dropped.
+
+    `truncation`: "error", "input" (the input loses its start; an error where that is not enough), or "drop" (as "input",
+    and where that is not enough the record is left out). ValueError names the record, its length and what would do.
+    """
+    if isinstance(records, str) or not isinstance(records, Sequence):
+        raise TypeError(f"records must be a list of (input, target) pairs, got {checks.shown(records)}")
     if not records:
-        raise ValueError("records must not be empty")
-    rows = []
-    for number, (given, target) in enumerate(records):
-        head, tail = tokenizer.encode(given), np.append(tokenizer.encode(target), tokenizer.eos_token_id)
-        too_long = 2 + len(head) + len(tail) - 1 - checks.integer("max_length", max_length, low=2)
+        raise ValueError("records must not be empty; give it at least one (input, target) pair")
+    max_length = checks.integer("max_length", max_length, low=2)
+    checks.one_of("truncation", truncation, ("error", "input", "drop"))
+    checks.boolean("completion_only_loss", completion_only_loss)
+    template = Template.suited_to(tokenizer) if template is None else template
+    rows, kept, cut, dropped = [], [], [], []
+    for number, record in enumerate(records):
+        ids, start = template.encode(_pair(number, record), tokenizer)
+        too_long = len(ids) - 1 - max_length  # the last token is predicted, never read
         if too_long > 0:
-            if not truncation or too_long > len(head):
+            fits = len(tokenizer.encode(record[0])) >= too_long
+            if truncation == "error" or (truncation == "input" and not fits):
+                remedy = "pass truncation=True to cut inputs" if fits else "shorten its target"
                 raise ValueError(
-                    f"records[{number}] needs {max_length + too_long} tokens, more than max_length = {max_length}; "
-                    "raise max_length, shorten it, or pass truncation=True to cut inputs"
+                    f"records[{number}] needs {len(ids) - 1} tokens, more than max_length = {max_length}; "
+                    f"raise max_length, or {remedy}"
                 )
-            head = head[too_long:]
-        ids = np.concatenate([[tokenizer.bos_token_id], head, [tokenizer.sep_token_id], tail])
-        rows.append((ids, len(head) + 1))
+            if not fits:
+                dropped.append(number)
+                continue
+            ids, start = template.encode(record, tokenizer, cut=too_long)
+            cut.append(number)
+        rows.append((ids, max(1, start if completion_only_loss else 1)))
+        kept.append(number)
+    if not rows:
+        raise ValueError(f"max_length must leave room for a target, got {max_length}: every record was dropped")
+    return Encoded(*_padded(rows, tokenizer), kept, cut, dropped)
+
+
+def encode_text(
+    paragraphs: Sequence[str], tokenizer: Tokenizer, *, max_length: int = 128
+) -> tuple[np.ndarray, np.ndarray]:
+    """Plain text for continued pretraining: paragraphs one after another, cut into rows of `max_length` tokens.
+
+    -> token_ids, labels: (N, T) int64. Every token counts, and each is predicted once: a row starts at the last label
+    of the row before. Paragraphs are separated by an empty line; `bos` stands before the first, `eos` after the last.
+    """
+    if isinstance(paragraphs, str) or not isinstance(paragraphs, Sequence):
+        raise TypeError(f"paragraphs must be a list of str, got {checks.shown(paragraphs)}")
+    if not paragraphs:
+        raise ValueError("paragraphs must not be empty; give it at least one text")
+    max_length = checks.integer("max_length", max_length, low=2)
+    bos, eos = ([] if token is None else [token] for token in (tokenizer.bos_token_id, tokenizer.eos_token_id))
+    tokens = np.concatenate([bos, tokenizer.encode("\n\n".join(paragraphs)), eos]).astype(np.int64)
+    if len(tokens) < 2:
+        raise ValueError(f"paragraphs must hold at least two tokens, got {len(tokens)}; give it more text")
+    starts = range(0, len(tokens) - 1, max_length)
+    return _padded([(tokens[start : start + max_length + 1], 1) for start in starts], tokenizer)
+
+
+def _padded(rows, tokenizer):
+    """(ids, first counted) of each row -> token_ids, labels.    ids: (T + 1,)   token_ids, labels: (N, T)"""
     width = max(len(ids) for ids, _ in rows) - 1
-    token_ids = np.full((len(rows), width), tokenizer.pad_token_id, np.int64)
-    labels = np.full((len(rows), width), -100, np.int64)
+    padding = 0 if tokenizer.pad_token_id is None else tokenizer.pad_token_id  # whatever it is, no label counts there
+    token_ids = np.full((len(rows), width), padding, np.int64)
+    labels = np.full((len(rows), width), IGNORED, np.int64)
     for row, (ids, start) in enumerate(rows):
         token_ids[row, : len(ids) - 1] = ids[:-1]
-        labels[row, start : len(ids) - 1] = ids[start + 1 :]
+        labels[row, start - 1 : len(ids) - 1] = ids[start:]
     return token_ids, labels
 
 
-def exact_match(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The share of rows whose every counted label has the largest logit.    logits: (N, T, V)   labels: (N, T)
-
-    Greedy decoding produces a target exactly if and only if, given the target so far, each next token has the
-    largest logit (induction over its length), so one forward tells what generating would, without generating.
-    """
-    right = (np.argmax(logits, axis=-1) == labels) | (labels == -100)
-    return float(right.all(axis=-1).mean())
-
-
-def _json(path, number, line):
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}, line {number}: no JSON ({error}); each line must be one object") from error
+def _pair(number, record):
+    if not isinstance(record, (tuple, list)) or len(record) != 2 or not all(isinstance(text, str) for text in record):
+        raise TypeError(f"records[{number}] must be an (input, target) pair of str, got {checks.shown(record)}")
+    return record

@@ -1,13 +1,34 @@
-"""Bytes as tokens: 256 of them, nothing to learn, nothing to download.
+"""What a tokenizer is, and the simplest one: bytes, 256 of them, nothing to learn, nothing to download.
 
 UTF-8 never uses the byte values 0xF8 to 0xFF (RFC 3629), so four of them serve as special tokens.
 """
 
 from collections.abc import Iterable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from minilora import checks
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """Text to token ids and back. A special token that a tokenizer does not have is None.
+
+    `encode` adds no special tokens: where they go is decided by a `Template`.
+    """
+
+    vocab_size: int
+    bos_token_id: int | None
+    eos_token_id: int | None
+    pad_token_id: int | None
+    sep_token_id: int | None
+
+    def encode(self, text: str) -> np.ndarray:
+        """The tokens of `text`, without special tokens.    (length,) int64"""
+
+    def decode(self, token_ids: Iterable[int]) -> str:
+        """The text of `token_ids` (one axis), special tokens left out."""
 
 
 class ByteTokenizer:
@@ -21,10 +42,20 @@ class ByteTokenizer:
     special_token_ids = (0xFC, 0xFD, 0xFE, 0xFF)
 
     def encode(self, text: str) -> np.ndarray:
-        """The UTF-8 bytes of `text`, without special tokens.    (length,) int64"""
+        """The UTF-8 bytes of `text`, without special tokens.    (length,) int64
+
+        TypeError if it is not a str, ValueError if it holds a lone surrogate, which UTF-8 cannot write.
+        """
         if not isinstance(text, str):
             raise TypeError(f"text must be a str, got {checks.shown(text)}")
-        return np.frombuffer(text.encode("utf-8"), np.uint8).astype(np.int64)
+        try:
+            data = text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"text must be valid Unicode, got the lone surrogate {text[error.start]!r} at index {error.start}; "
+                "read the file with encoding='utf-8', or drop the character"
+            ) from error
+        return np.frombuffer(data, np.uint8).astype(np.int64)
 
     def decode(self, token_ids: Iterable[int]) -> str:
         """The text of `token_ids` (one axis); special tokens are left out, broken UTF-8 becomes U+FFFD."""

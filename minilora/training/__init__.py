@@ -1,8 +1,22 @@
-"""AdamW, schedules, the training loop and its checkpoints, and how well a model does."""
+"""AdamW, schedules, the training loop with its checkpoints and its log, and how well a model does."""
 
-from minilora.training.evaluation import answers, evaluate
+from minilora.training.checkpoint import CheckpointError
+from minilora.training.evaluation import answers, evaluate, exact_match
+from minilora.training.history import as_arrays, read_log
 from minilora.training.optim import AdamW, clip_grad_norm
 from minilora.training.schedule import lr_factor
 from minilora.training.trainer import Trainer, TrainingConfig
 
-__all__ = ["AdamW", "Trainer", "TrainingConfig", "answers", "clip_grad_norm", "evaluate", "lr_factor"]
+__all__ = [
+    "AdamW",
+    "CheckpointError",
+    "Trainer",
+    "TrainingConfig",
+    "answers",
+    "as_arrays",
+    "clip_grad_norm",
+    "evaluate",
+    "exact_match",
+    "lr_factor",
+    "read_log",
+]

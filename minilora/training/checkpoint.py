@@ -3,32 +3,50 @@
 import os
 from typing import Any
 
+import numpy as np
+
 from minilora import storage
 from minilora.nn.module import Parameter
 from minilora.training.optim import AdamW
 
 
+class CheckpointError(ValueError):
+    """A checkpoint that is damaged, or that belongs to another run than the one that wants to resume from it."""
+
+
 def save_checkpoint(
-    path: str | os.PathLike, parameters: dict[str, Parameter], optimizer: AdamW, note: dict[str, Any]
+    path: str | os.PathLike,
+    parameters: dict[str, Parameter],
+    optimizer: AdamW,
+    note: dict[str, Any],
+    *,
+    best: dict[str, np.ndarray] | None = None,
 ) -> None:
-    """Write everything that a run needs to go on, atomically. `note`: JSON-able (step, config, history)."""
+    """Write everything that a run needs to resume, atomically. `note`: JSON-able (step, config, history)."""
     arrays = {f"parameters/{name}": p.value for name, p in parameters.items()}
     arrays |= {f"optimizer/{name}": array for name, array in optimizer.state().items()}
+    arrays |= {f"best/{name}": array for name, array in (best or {}).items()}
     storage.save_arrays(path, arrays, note)
 
 
-def load_checkpoint(path: str | os.PathLike, parameters: dict[str, Parameter], optimizer: AdamW) -> dict[str, Any]:
-    """Put parameters and optimizer back in place as they were; returns the note.
+def load_checkpoint(
+    path: str | os.PathLike, parameters: dict[str, Parameter], optimizer: AdamW
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Put parameters and optimizer back as they were; returns (note, best parameters or {}).
 
-    ValueError, before anything is changed, if the file is damaged or belongs to other parameters.
+    CheckpointError, before anything is changed, if the file is damaged or belongs to other parameters.
     """
     arrays, note = storage.load_arrays(path)
-    values = {name.removeprefix("parameters/"): a for name, a in arrays.items() if name.startswith("parameters/")}
+    parts = {part: {} for part in ("parameters", "optimizer", "best")}
+    for name, array in arrays.items():
+        part, _, rest = name.partition("/")
+        parts[part][rest] = array
+    values = parts["parameters"]
     if set(values) != set(parameters) or any(values[n].shape != p.shape for n, p in parameters.items()):
-        raise ValueError(
+        raise CheckpointError(
             f"{path} holds a checkpoint of other parameters (names or shapes differ); choose a new output_dir"
         )
-    optimizer.load_state({n.removeprefix("optimizer/"): a for n, a in arrays.items() if n.startswith("optimizer/")})
+    optimizer.load_state(parts["optimizer"])
     for name, parameter in parameters.items():
         parameter.value[...] = values[name]
-    return note
+    return note, parts["best"]

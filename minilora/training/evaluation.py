@@ -5,28 +5,73 @@ from collections.abc import Sequence
 import numpy as np
 
 from minilora import checks
-from minilora.data.records import exact_match
-from minilora.data.tokenizer import ByteTokenizer
-from minilora.nn import Llama, generate
+from minilora.data.records import IGNORED
+from minilora.data.template import Template
+from minilora.data.tokenizer import Tokenizer
+from minilora.nn import Llama, generate, ops
+from minilora.nn.llama import check_labels
 
 
-def evaluate(model: Llama, token_ids: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """{"loss": mean nats per counted byte, "exact": share of rows all right} of encoded records.    (N, T), (N, T)"""
-    loss, _ = model.loss(token_ids, labels, inference=True)
-    logits, _ = model(token_ids, inference=True)
-    return {"loss": float(loss), "exact": exact_match(logits, labels)}
+def evaluate(model: Llama, token_ids: np.ndarray, labels: np.ndarray, *, batch_size: int = 64) -> dict[str, float]:
+    """{"loss", "exact"} of encoded records, computed `batch_size` rows at a time.    token_ids, labels: (N, T)
+
+    "loss": mean nats per counted token over all rows (each batch weighs as much as it counts tokens, so the batch size
+    does not matter but for rounding). "exact": the share of rows whose every counted label has the largest logit.
+    ValueError for a row without a label that counts.
+    """
+    check_labels(labels, token_ids, model.config.vocab_size)
+    batch_size = checks.integer("batch_size", batch_size, low=1)
+    counted = labels != IGNORED
+    if not counted.any(axis=1).all():
+        row = int(np.argmin(counted.any(axis=1)))
+        raise ValueError(f"labels must count at least one token in each row, got only {IGNORED} in row {row}")
+    nats, right = 0.0, 0
+    # Rows of like length side by side: a batch is cut where the last of its rows ends.
+    ends = counted.shape[1] - np.argmax(counted[:, ::-1], axis=1)
+    order = np.argsort(ends, kind="stable")
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        width = int(ends[rows].max())
+        some = labels[rows, :width]
+        logits, _ = model(token_ids[rows, :width], inference=True)
+        loss, _ = ops.cross_entropy(logits, some)
+        nats += float(loss) * int((some != IGNORED).sum())
+        right += round(exact_match(logits, some) * len(rows))
+    return {"loss": nats / int(counted.sum()), "exact": right / len(labels)}
 
 
-def answers(model: Llama, inputs: Sequence[str], tokenizer: ByteTokenizer, *, max_new_tokens: int = 32) -> list[str]:
+def exact_match(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The share of rows whose every counted label has the largest logit.    logits: (N, T, V)   labels: (N, T)
+
+    Greedy decoding produces a target exactly if and only if, given the target so far, each next token has the
+    largest logit (induction over its length), so one forward tells what generating would, without generating.
+    """
+    if not isinstance(logits, np.ndarray) or logits.ndim != 3:
+        raise ValueError(f"logits must be an array (N, T, V), got {checks.shown(logits)}")
+    if not isinstance(labels, np.ndarray) or labels.shape != logits.shape[:2] or labels.dtype.kind not in "iu":
+        raise ValueError(f"labels must be integers of shape {logits.shape[:2]}, got {checks.shown(labels)}")
+    right = (np.argmax(logits, axis=-1) == labels) | (labels == IGNORED)
+    return float(right.all(axis=-1).mean())
+
+
+def answers(
+    model: Llama,
+    inputs: Sequence[str],
+    tokenizer: Tokenizer,
+    *,
+    template: Template | None = None,
+    max_new_tokens: int = 32,
+) -> list[str]:
     """What the model says to each input by greedy decoding, up to its end or `max_new_tokens`.
 
-    ValueError if `inputs` is empty.
+    `template`: the one it was trained with (by default the one that suits the tokenizer). ValueError if `inputs` is empty.
     """
     if isinstance(inputs, str) or not len(inputs):
         raise ValueError(f"inputs must be a list of at least one text, got {checks.shown(inputs)}")
-    found = []
+    template = Template.suited_to(tokenizer) if template is None else template
+    texts = []
     for text in inputs:
-        ids = [tokenizer.bos_token_id, *tokenizer.encode(text), tokenizer.sep_token_id]
-        row = generate(model, np.array([ids]), max_new_tokens, eos_token_id=tokenizer.eos_token_id)
-        found.append(tokenizer.decode(row[0, len(ids) :]))
-    return found
+        ids = template.prompt(text, tokenizer)
+        row = generate(model, ids[None], max_new_tokens, eos_token_id=tokenizer.eos_token_id)
+        texts.append(tokenizer.decode(row[0, len(ids) :]))
+    return texts

@@ -65,7 +65,8 @@ def main(
         "samples": [sample(model, prompt, tokenizer) for prompt in PROMPTS],
     }
     save_base(model, metadata, out)
-    (work_dir / "checkpoint.npz").unlink(missing_ok=True)
+    for name in ("checkpoint.npz", "best.npz", "log.jsonl"):
+        (work_dir / name).unlink(missing_ok=True)
     if not any(work_dir.iterdir()):
         work_dir.rmdir()
     return metadata
