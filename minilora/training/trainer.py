@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from minilora import checks, machine, storage
+from minilora import checks, storage
+from minilora.machine import keep_memory
 from minilora.data.records import IGNORED
 from minilora.nn.llama import Llama
 from minilora.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
@@ -68,8 +69,8 @@ class TrainingConfig:
             "max_grad_norm": {"above": 0},
         }.items():
             clean[name] = checks.real(name, getattr(self, name), **limits)
-        checks.one_of("lr_scheduler_type", self.lr_scheduler_type, SCHEDULES)
-        checks.one_of("weight_decay_type", self.weight_decay_type, DECAYS)
+        for name, choices in (("lr_scheduler_type", SCHEDULES), ("weight_decay_type", DECAYS)):
+            clean[name] = checks.one_of(name, getattr(self, name), choices)
         clean["load_best_model_at_end"] = checks.boolean("load_best_model_at_end", self.load_best_model_at_end)
         if self.num_train_epochs is None:
             checks.integer("warmup_steps", self.warmup_steps, high=self.max_steps)
@@ -101,7 +102,7 @@ class Trainer:
     must then be left at its default in `config`. `progress` shows loss, rate, tokens per second and the time left.
     `history`: {"step", "loss", "learning_rate" (of the first group), "grad_norm": one entry per step, "eval": one dict
     per evaluation}; `minilora.training.as_arrays` makes arrays of it.
-    Calls `machine.keep_memory()`.
+    Keeps freed memory in the process, for speed (see `minilora.machine.keep_memory`).
     """
 
     def __init__(
@@ -116,17 +117,17 @@ class Trainer:
         optimizer: AdamW | None = None,
         save_model: Callable[[Path], None] | None = None,
     ):
-        if not isinstance(model, Llama):
-            raise TypeError(f"model must be a Llama, got {checks.shown(model)}; load_base() gives one")
-        if not isinstance(config, TrainingConfig):
-            raise TypeError(f"config must be a TrainingConfig, got {checks.shown(config)}")
-        for name, function in (("batches", batches), ("evaluate", evaluate), ("save_model", save_model)):
-            if not callable(function) and not (function is None and name != "batches"):
-                raise TypeError(f"{name} must be a function, got {checks.shown(function)}")
+        checks.instance("model", model, Llama, hint="load_base() gives one")
+        checks.instance("config", config, TrainingConfig)
+        checks.function("batches", batches, hint="pass a function of the step, such as EpochBatches(...)")
+        for name, function in (("evaluate", evaluate), ("save_model", save_model)):
+            if function is not None:
+                checks.function(name, function)
         if config.save_steps and output_dir is None:
             raise ValueError(f"output_dir must be given when save_steps is {config.save_steps}; name a folder")
         if evaluate is None and (config.early_stopping_patience or config.load_best_model_at_end):
             raise ValueError("evaluate must be given with early_stopping_patience or load_best_model_at_end, got None")
+        keep_memory()
         self.model, self.config, self.batches, self.evaluate = model, config, batches, evaluate
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.progress, self.save_model = progress, save_model
@@ -147,7 +148,6 @@ class Trainer:
         ValueError if the loss or the gradient stops being a number: the model then is as it was before that step.
         CheckpointError if the output_dir holds the checkpoint of another run.
         """
-        machine.keep_memory()
         self._stop = False
         if self.step == 0:
             self._resume()
