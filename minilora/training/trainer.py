@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from minilora import checks, storage
-from minilora.machine import keep_memory
 from minilora.data.records import IGNORED
+from minilora.machine import keep_memory
 from minilora.nn.llama import Llama
 from minilora.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from minilora.training.groups import DECAYS, add_l2_gradient, decay_groups
