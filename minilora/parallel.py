@@ -53,8 +53,7 @@ def run_all(
             i = futures[future]
             results[i] = future.result()
             if files[i] is not None:
-                text = json.dumps(results[i]).encode()
-                storage.write_atomically(files[i], lambda file, text=text: file.write(text))
+                storage.write_text(files[i], json.dumps(results[i]))
             bar.update()
     return [results[i] for i in range(len(items))]
 

@@ -1,58 +1,91 @@
-"""Files that survive: atomic writes, and .npz archives that are checked before they are loaded.
+"""Files that survive: atomic writes, and .npz archives of arrays and metadata that are checked while they are read.
 
-A leaf like `checks`: everything may import it. A file appears whole or not at all (temporary file, fsync, rename),
-the same content gives the same bytes, and nothing is unpickled.
+A leaf like `checks`: everything may import it. A file appears whole or not at all (temporary file, fsync, rename), the
+same content gives the same bytes, nothing is unpickled, and what cannot be trusted ends in one kind of error.
 """
 
 import json
-import math
 import os
-import tempfile
-import zipfile
+import re
+import secrets
+import stat
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from minilora import checks
+from minilora import archive, checks
 
-_METADATA = "metadata.json"
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+METADATA = "metadata.json"
+METADATA_BYTES = 2**24  # of JSON text; whatever grows with a run's length is better stored as an array
+SPARE_BYTES = 2**23  # what reading may take beyond twice the file's size
+STALE_SECONDS = 3600  # where there are no locks, only a temporary file older than this counts as left behind
 
 
-def write_atomically(path: str | os.PathLike, write: Callable[[BinaryIO], None]) -> None:
-    """Call `write(file)` on a temporary file beside `path`, then put it in the place of `path` in one step.
+def write_atomically(path: str | os.PathLike, write: Callable[[BinaryIO], Any]) -> None:
+    """Call `write(file)` on a temporary file beside `path`, then rename it to `path` in one step.
 
-    Killed at any moment, `path` holds either the old content or the new. Temporary files that an earlier, killed
-    write left behind are swept.
+    Killed at any moment, or on a full disk, `path` holds either the old content or the new. Any number of processes and
+    threads may write to one path: the last rename wins, and nobody touches a temporary file whose writer is alive. Those
+    that killed writers left behind are deleted. A new file gets the permissions that the umask leaves, a replaced one
+    keeps its own. ValueError if `path` is a directory, a device or a symbolic link: these are never replaced.
     """
-    path = Path(path)
+    path = Path(checks.path("path", path))
+    mode = _mode(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    for stray in path.parent.glob(f".{path.name}.*.tmp"):
-        stray.unlink(missing_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    _sweep(path)
+    file, temporary = _temporary(path)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes it private to the user
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+            if mode is not None:
+                os.chmod(temporary, mode)
+            if fcntl is not None:
+                _replace(temporary, path)  # while the lock is held
+        if fcntl is None:
+            _replace(temporary, path)  # Windows renames no open file
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            error.filename = str(path)  # "No space left on device: 'adapter.npz'"
         raise
+    _sync_folder(path.parent)
 
 
-def save_arrays(path: str | os.PathLike, arrays: dict[str, np.ndarray], metadata: dict[str, Any] | None = None) -> None:
-    """Write named arrays and JSON metadata as one .npz file, atomically; equal content gives equal bytes."""
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write `text` in UTF-8, atomically, its line ends as they are on every platform."""
+    content = checks.string("text", text).encode()
+    write_atomically(path, lambda file: file.write(content))
+
+
+def save_arrays(path: str | os.PathLike, arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> None:
+    """Write named arrays and JSON metadata as one .npz file, atomically; equal content gives equal bytes.
+
+    Arrays are of floats (16 to 64 bits, finite) or integers; whatever `load_arrays` would refuse raises TypeError or
+    ValueError here, before the old file is touched.
+    """
+    text = _to_json(metadata)
+    little_endian = {name: _storable(name, array) for name, array in checks.instance("arrays", arrays, dict).items()}
 
     def write(file):
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            with _entry(archive, _METADATA) as entry:
-                entry.write(json.dumps(metadata or {}, sort_keys=True, indent=1).encode())
-            for name, array in arrays.items():
-                with _entry(archive, f"{name}.npy") as entry:
-                    np.lib.format.write_array(entry, np.asarray(array, order="C"), allow_pickle=False)
+        entries = [archive.write_entry(file, METADATA, [text])]
+        for name, array in little_endian.items():
+            array = np.ascontiguousarray(array).reshape(array.shape)
+            parts = (archive.array_header(array), archive.as_bytes(array))
+            entries.append(archive.write_entry(file, f"{name}.npy", parts))
+        start = file.tell()
+        directory = b"".join(archive.directory_header(entry) for entry in entries)
+        file.write(directory + archive.end_record(len(entries), start, len(directory)))
 
     write_atomically(path, write)
 
@@ -60,46 +93,191 @@ def save_arrays(path: str | os.PathLike, arrays: dict[str, np.ndarray], metadata
 def load_arrays(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read what `save_arrays` wrote: (arrays by name, metadata).
 
-    Each array's declared size is compared with the file's before any memory is asked for, so a forged header cannot
-    request hundreds of GiB. Raises FileNotFoundError, or ValueError that names the file and what is wrong with it.
+    FileNotFoundError if there is no such file; one ValueError, which names the file and the fault, for anything that
+    `save_arrays` would not have written: every byte is checked, be it against a checksum or against what must stand there.
+    Memory: at most twice the file's size and SPARE_BYTES, whatever the file claims. The file is opened once, so that
+    what is checked is what is read.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; check the path, or save it first")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            arrays = {}
-            for info in archive.infolist():
-                if info.filename.endswith(".npy"):
-                    arrays[info.filename.removesuffix(".npy")] = _read_array(archive, info, path.stat().st_size)
-            metadata = json.loads(archive.read(_METADATA)) if _METADATA in archive.namelist() else {}
-    except (zipfile.BadZipFile, EOFError, KeyError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is damaged or no archive of arrays ({error}); make it anew") from error
+    path = Path(checks.path("path", path))
+    with _open(path) as file:
+        try:
+            return _read_archive(file, os.fstat(file.fileno()).st_size)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(
+                f"{path} is damaged, forged or not a file of minilora: {error}; save it again or fetch it again"
+            ) from None
+
+
+def _read_archive(file, file_size):
+    arrays, directory, count = {}, bytearray(), 0
+    metadata = None
+    while (entry := archive.read_entry(file, file_size)) is not None:
+        if count == 0:
+            if entry.name != METADATA:
+                raise ValueError(f"its first entry must be {METADATA}, not {entry.name[:80]!r}")
+            metadata = _read_metadata(file, entry, file_size)
+        else:
+            name = entry.name.removesuffix(".npy")
+            if name == entry.name or name in arrays:
+                raise ValueError(
+                    f"its entry {entry.name[:80]!r} is {'there twice' if name in arrays else 'not an array'}"
+                )
+            arrays[name] = archive.read_array(file, entry)
+            if arrays[name].dtype.kind == "f":
+                checks.finite(f"the array {name[:80]!r}", arrays[name])
+        directory += archive.directory_header(entry)
+        count += 1
+    start = file.tell()
+    directory += archive.end_record(count, start, len(directory))
+    if metadata is None:
+        raise ValueError(f"it does not begin with the entry {METADATA}")
+    if file.read(len(directory) + 1) != directory:
+        raise ValueError(f"what follows its {count} entries is not the directory of just these")
     return arrays, metadata
 
 
-def _entry(archive, name):
-    # A fixed date: the clock must not get into the bytes.
-    return archive.open(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), "w", force_zip64=True)
+def _read_metadata(file, entry, file_size):
+    if entry.size > METADATA_BYTES:
+        raise ValueError(f"its {METADATA} has {entry.size} bytes, more than the {METADATA_BYTES} that are read")
+    raw = file.read(entry.size)
+    archive.check_crc(entry, [raw])
+    text = raw.decode("ascii")
+    del raw
+    if (cost := _json_bytes(text)) > 2 * file_size + SPARE_BYTES:
+        raise ValueError(f"its {METADATA} would take {cost} bytes of memory")
+    try:
+        metadata = json.loads(text, object_pairs_hook=_unique)
+    except RecursionError:
+        raise ValueError(f"its {METADATA} is nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"its {METADATA} is not valid: {error}") from None
+    if not isinstance(metadata, dict):
+        raise ValueError(f"its {METADATA} holds {checks.shown(metadata)} instead of an object")
+    return metadata
 
 
-def _read_array(archive, info, file_size):
-    if info.compress_type != zipfile.ZIP_STORED or info.file_size > file_size:
-        raise ValueError(f"{info.filename} declares {info.file_size} bytes in a file of {file_size}; make it anew")
-    with archive.open(info) as entry:
-        version = np.lib.format.read_magic(entry)
-        if version == (1, 0):
-            header = np.lib.format.read_array_header_1_0(entry)
-        elif version == (2, 0):
-            header = np.lib.format.read_array_header_2_0(entry)
-        else:
-            raise ValueError(f"{info.filename} has the unknown .npy version {version}")
-        shape, _, dtype = header
-        declared = math.prod(shape) * dtype.itemsize
-        if dtype.hasobject or declared > info.file_size:
-            raise ValueError(
-                f"{info.filename} declares {checks.shown(shape)} of {dtype}, {declared} bytes, but holds "
-                f"{info.file_size}; the file is damaged or forged"
-            )
-    with archive.open(info) as entry:
-        return np.lib.format.read_array(entry, allow_pickle=False)
+def _to_json(metadata):
+    checks.instance("metadata", metadata, dict)
+    try:
+        text = json.dumps(metadata, sort_keys=True, indent=1)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TypeError(f"metadata must hold only what JSON knows, got {checks.shown(metadata)}: {error}") from None
+    if len(text) > METADATA_BYTES or _json_bytes(text) > 2 * len(text) + SPARE_BYTES:
+        raise ValueError(
+            f"metadata must stay below {METADATA_BYTES} bytes and {SPARE_BYTES} of memory, got {len(text)} bytes of JSON; "
+            "store long lists as arrays"
+        )
+    return text.encode()
+
+
+def _json_bytes(text):
+    """At most how many bytes of memory it takes to parse `text`, itself included, by the sizes of CPython's objects."""
+    costs = (",", 40), ('"', 28), ("[", 88), ("{", 240), (":", 200)  # number, string, list, dict, a new key in one
+    characters = 4 if "\\u" in text else 1  # one wide character makes all of its string wide
+    return len(text) * (1 + characters) + sum(text.count(sign) * cost for sign, cost in costs)
+
+
+def _unique(pairs):
+    if len(made := dict(pairs)) < len(pairs):
+        raise ValueError("a field is there twice")
+    return made
+
+
+def _storable(name, array):
+    if len(checks.string("an array's name", name).encode()) > 2**16 - 5:
+        raise ValueError(f"an array's name must be shorter than 65,531 bytes, got {name[:40]!r}...")
+    if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray) or array.dtype.kind not in "iuf":
+        raise TypeError(f"the array {name!r} must be a plain numpy array of numbers, got {checks.shown(array)}")
+    little_endian = array.dtype.newbyteorder("<")
+    if little_endian.str not in archive.DTYPES:
+        raise TypeError(f"the array {name!r} must have numbers of at most 64 bits, got {checks.shown(array)}")
+    if array.dtype.kind == "f":
+        checks.finite(f"the array {name!r}", array)
+    return array.astype(little_endian, copy=False)
+
+
+def _open(path):
+    """Open a regular file for reading; a pipe or device is neither waited for nor read."""
+    try:
+        if os.name == "nt" and path.is_dir():
+            raise IsADirectoryError
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} does not exist; check the path, or save it first") from None
+    except (IsADirectoryError, NotADirectoryError):
+        raise ValueError(f"{path} must be a file, got a directory or something inside a file") from None
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        raise ValueError(f"{path} must be a file, got {_kind(mode)}")
+    return os.fdopen(handle, "rb")
+
+
+def _mode(path):
+    """The permissions of the file at `path`, None if there is none; ValueError if it must not be replaced."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(mode):
+        hint = f"; write to {os.path.realpath(path)} itself" if stat.S_ISLNK(mode) else "; choose another path"
+        raise ValueError(f"{path} must be a file or new, got {_kind(mode)}, which is never replaced{hint}")
+    return stat.S_IMODE(mode)
+
+
+def _kind(mode):
+    kinds = {stat.S_IFDIR: "a directory", stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a pipe"}
+    return kinds.get(stat.S_IFMT(mode), "a device or socket")
+
+
+def _temporary(path):
+    """A new file `.NAME.xxxxxxxx.tmp` beside `path`, locked for as long as its writer lives: (open file, its path)."""
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
+        file = os.fdopen(os.open(temporary, flags, 0o666), "wb")
+        if fcntl is None:
+            return file, temporary
+        with suppress(OSError):  # a file system without locks: then no sweep gets one either
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return file, temporary
+        file.close()  # a sweep came between creating and locking, and took it for a dead writer's
+
+
+def _sweep(path):
+    """Delete the temporary files for `path` whose writers are dead. The kernel releases the lock of whoever dies."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-z_]+\.tmp")
+    for stray in [entry.path for entry in os.scandir(path.parent) if pattern.fullmatch(entry.name)]:
+        with suppress(OSError):  # locked, hence alive; or gone already
+            if fcntl is None:
+                if time.time() - os.stat(stray).st_mtime > STALE_SECONDS:
+                    os.unlink(stray)
+                continue
+            with open(stray, "r+b") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(stray)
+
+
+def _replace(temporary, path):
+    """Rename; again for a moment where Windows refuses because another process is just reading or replacing `path`."""
+    _mode(path)  # raises if meanwhile a directory or a link stands there
+    for attempt in range(50):
+        try:
+            os.replace(temporary, path)
+            return
+        except PermissionError:
+            if os.name != "nt" or attempt == 49:
+                raise
+            time.sleep(0.02)
+
+
+def _sync_folder(folder):
+    """Let the rename itself reach the disk. Windows has nothing of the kind, some network file systems refuse."""
+    if os.name != "nt":
+        with suppress(OSError):
+            handle = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)

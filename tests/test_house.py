@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "minilora"
-LEAVES = {"checks", "storage", "machine"}
+LEAVES = {"checks", "archive", "schema", "storage", "machine"}
 ROOMS = {"nn", "quant", "adapters", "data", "training", "analysis", "assets"}
 MAY_IMPORT = {
     "nn": set(),

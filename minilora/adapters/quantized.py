@@ -34,6 +34,11 @@ class QuantizedLinear(LinearFace):
         """Bytes stored: codes and scales."""
         return self.q.nbytes
 
+    def describe(self) -> str:
+        """Shape, code and bytes, for `print(model)`."""
+        double = ", double quantized" if self.q.double_quant else ""
+        return f"weight {self.q.shape} in {self.q.code}, blocks of {self.q.block_size}{double}, {self.nbytes:,} bytes"
+
     def dense_weight(self) -> np.ndarray:
         """The decoded weight, a new array.    (out, in)"""
         return self.q.dequantize()

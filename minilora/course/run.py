@@ -73,7 +73,7 @@ def write(lesson: str, edition: str) -> Report:
     notebook = build(lesson, edition)
     seconds = execute(notebook, EDITIONS[edition])
     text = nbformat.writes(notebook) + "\n"
-    storage.write_atomically(path, lambda file: file.write(text.encode()))
+    storage.write_text(path, text)
     return Report(path, seconds, list(blemishes(notebook)))
 
 

@@ -35,7 +35,7 @@ def compute(figure: Figure, out: Path, *, each: Callable | None = None) -> Path:
     }
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     path = Path(out) / f"{figure.name}.json"
-    storage.write_atomically(path, lambda file: file.write(text.encode()))
+    storage.write_text(path, text)
     shutil.rmtree(kept, ignore_errors=True)
     return path
 

@@ -19,14 +19,14 @@ def write_pages(out: Path) -> None:
             f"## {figure.name}\n\n{figure.question}\n\n![{figure.name}]({figure.name}.png)\n\n{caption} ({links})\n"
         )
     page = "\n".join(parts)
-    storage.write_atomically(out / "README.md", lambda file: file.write(page.encode()))
+    storage.write_text(out / "README.md", page)
     readme = out.resolve().parent / "README.md"
     begin, end = "<!-- findings:begin -->", "<!-- findings:end -->"
     if readme.is_file() and begin in (text := readme.read_text(encoding="utf-8")):
         lines = "\n".join(f"- **[{f.name}](figures/{f.name}.png)** {_plain(load(f, out)['caption'])}" for f in done)
         head, rest = text.split(begin)
         text = f"{head}{begin}\n{lines}\n{end}{rest.split(end)[1]}"
-        storage.write_atomically(readme, lambda file: file.write(text.encode()))
+        storage.write_text(readme, text)
 
 
 def _plain(text: str) -> str:

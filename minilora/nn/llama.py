@@ -154,6 +154,10 @@ class Llama(Module):
     def dtype(self) -> np.dtype:
         return self.embed_tokens.weight.dtype
 
+    def describe(self) -> str:
+        """Its config, for `print(model)`."""
+        return repr(self.config)
+
     def head(self) -> Linear:
         """The output layer: `lm_head`, or the embedding matrix at work a second time where they are tied."""
         if not self.config.tie_word_embeddings:

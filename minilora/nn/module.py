@@ -1,7 +1,7 @@
-"""Parameter and Module: what a layer owns, how it is named, and how a child is replaced from outside."""
+"""Parameter and Module: what a layer owns, how it is named, shown, filled, and how a child is replaced from outside."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -120,7 +120,9 @@ class PendingParameter(Parameter):
 class Module:
     """A layer: parameters and child layers are its plain attributes (a list of layers counts too).
 
-    Paths are dotted, as in Hugging Face: `layers.0.self_attn.q_proj.weight`.
+    Paths are dotted, as in Hugging Face: `layers.0.self_attn.q_proj.weight`. What stands in a dict or a tuple is no child:
+    no path leads to it, and it is neither counted, saved nor trained. That is how a layer keeps what is not at work (the
+    adapters beside the active one, the layer that a merged one came from).
     """
 
     def named_children(self) -> Iterator[tuple[str, "Module | Parameter"]]:
@@ -163,9 +165,11 @@ class Module:
         return module
 
     def set_submodule(self, path: str, module: "Module") -> None:
-        """Put `module` in the place of the layer at a dotted path, which must exist."""
+        """Replace the layer at a dotted path, which must exist, by `module`."""
         if not isinstance(module, Module):
             raise TypeError(f"module must be a Module, got {checks.shown(module)}")
+        if path == "":
+            raise ValueError("path must lead to a layer below this one, got ''; a layer cannot replace itself")
         self.get_submodule(path)
         parent_path, _, name = path.rpartition(".")
         if name.isdigit():
@@ -178,6 +182,89 @@ class Module:
         """Forget every gradient below this layer."""
         for parameter in self.parameters():
             parameter.zero_grad()
+
+    def state(self) -> dict[str, np.ndarray]:
+        """{path: value} of every parameter: the arrays themselves, not copies. (Weights in four bits are not parameters.)"""
+        return {path: parameter.value for path, parameter in self.named_parameters()}
+
+    def load_state(self, arrays: Mapping[str, np.ndarray], strict: bool = True) -> tuple[list[str], list[str]]:
+        """Copy `arrays` (by path, as `state` gives them) into the parameters, in place; returns (missing, unexpected) paths.
+
+        An array must have its parameter's shape, be finite, and be of floats that fit its dtype exactly: float16 may go into
+        float32, float64 may not. ValueError that lists every mismatch, before anything is changed; missing and
+        unexpected paths are mismatches unless `strict` is False.
+        """
+        checks.instance("arrays", arrays, Mapping, hint="pass what model.state() or load_arrays gives")
+        checks.boolean("strict", strict)
+        parameters = dict(self.named_parameters())
+        missing = [path for path in parameters if path not in arrays]
+        unexpected = [path for path in arrays if path not in parameters]
+        faults = [f"{path} is missing" for path in missing] + [f"{path} is unexpected" for path in unexpected]
+        faults = faults if strict else []
+        for path, parameter in parameters.items():
+            if path in arrays and (fault := _misfit(arrays[path], parameter)):
+                faults.append(f"{path} {fault}")
+        if faults:
+            raise ValueError(
+                f"arrays must fit this {type(self).__name__}, got {len(faults)} that do not: {'; '.join(faults)}"
+            )
+        for path, parameter in parameters.items():
+            if path in arrays:
+                parameter.value[...] = arrays[path]
+        return missing, unexpected
+
+    def describe(self) -> str:
+        """What `print(model)` says of this layer itself, in parentheses after its class: here its own parameters."""
+        own = ((name, child) for name, child in self.named_children() if isinstance(child, Parameter))
+        return ", ".join(
+            f"{name} {child.shape} {child.value.dtype} {'trainable' if child.trainable else 'frozen'}"
+            for name, child in own
+        )
+
+    def __repr__(self) -> str:
+        """The layer and all below it as an indented tree; equal neighbors in a list are shown once, as in torch."""
+        parameters = list(self.parameters())
+        trainable = sum(p.size for p in parameters if p.trainable)
+        total = sum(p.size for p in parameters)
+        dtypes = ", ".join(sorted({str(p.value.dtype) for p in parameters})) or "none"
+        summary = f"{total:,} parameters: {trainable:,} trainable, {total - trainable:,} frozen; dtype {dtypes}"
+        return "\n".join([*_tree(self), summary])
+
+
+def _tree(module: Module) -> list[str]:
+    """The lines of `repr`, without the last."""
+    about = module.describe()
+    head = f"{type(module).__name__}({about})" if about else type(module).__name__
+    shown = [(name, _tree(child)) for name, child in module.named_children() if isinstance(child, Module)]
+    lines, i = [head], 0
+    while i < len(shown):
+        name, tree = shown[i]
+        end = i + 1
+        stem, _, number = name.rpartition(".")
+        while number.isdigit() and end < len(shown) and shown[end] == (f"{stem}.{int(number) + end - i}", tree):
+            end += 1
+        label = name if end == i + 1 else f"{stem}.{number}-{int(number) + end - i - 1}: {end - i} x"
+        lines += [
+            f"  {label}: {tree[0]}" if end == i + 1 else f"  {label} {tree[0]}",
+            *(f"  {line}" for line in tree[1:]),
+        ]
+        i = end
+    return lines
+
+
+def _misfit(array, parameter: Parameter) -> str:
+    """What keeps an array from being copied into a parameter; "" if nothing."""
+    if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
+        return f"must be a plain array, got {checks.shown(array)}"
+    if array.shape != parameter.shape:
+        return f"must have the shape {parameter.shape}, got {array.shape}"
+    if array.dtype.kind != "f" or not np.can_cast(array.dtype, parameter.value.dtype, "safe"):
+        return f"must be of floats that fit {parameter.value.dtype} exactly, got {array.dtype}"
+    try:
+        checks.finite("it", array)
+    except ValueError:
+        return "must be finite, got NaN or infinity in it"
+    return ""
 
 
 def _steps(path: str) -> Iterator[tuple[str, str]]:
