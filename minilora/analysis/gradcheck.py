@@ -2,8 +2,8 @@
 
 A random projection R of the output makes one number f = sum(R * y) out of any layer. For each array that the layer
 depends on, a random direction V gives the same derivative twice: sum(gradient * V) from the backward, and
-(f(x + hV) - f(x - hV)) / 2h from two forwards. Ones in the place of R would hide errors: a softmax's
-backward that is wrong by a factor passes, because its gradient along ones is zero.
+(f(x + hV) - f(x - hV)) / 2h from two forwards. Ones instead of R would hide errors: a softmax's backward that is wrong
+by a factor passes, because its gradient along ones is zero.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,17 @@ class GradcheckReport:
 
     @property
     def worst(self) -> float:
+        """The largest of all errors."""
         return max(self.errors.values())
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """One array that the function depends on. `with_value(x)`: the function's output y with another array in its place."""
+
+    name: str
+    value: np.ndarray
+    with_value: Callable[[np.ndarray], np.ndarray]
 
 
 def gradcheck(
@@ -46,81 +56,101 @@ def gradcheck(
     `function` is not itself a Module (say `lambda ids: model.loss(ids, labels)`).
     `step`: h of the central difference (f(x + hV) - f(x - hV)) / 2h, whose error is about h^2 from the curve and
     1e-16 / h from rounding. `directions`: random directions V for each array.
-    The relative error is |analytic - numeric| over the larger of both and |gradient| |V| / sqrt(size), the size that a
-    random projection has. Inputs and dy are passed read-only. The parameters' gradients are None afterwards.
+    The relative error is |analytic - numeric| over the largest of |analytic|, |numeric| and |gradient| |V| / sqrt(size),
+    the size that a random projection has. Inputs and dy are passed read-only. The parameters' gradients are None
+    afterwards.
 
     Raises GradcheckError with both numbers where the relative error exceeds `tolerance`, where a shape is wrong or a
-    frozen parameter received a gradient; TypeError if an array is float32 (differences need float64).
+    frozen parameter received a gradient; TypeError if an array is float32 (differences need float64) or the function
+    does not keep the contract.
     """
+    checks.function("function", function, hint="pass an op, a layer or a lambda that returns (y, backward)")
     checks.generator("rng", rng)
-    checks.real("step", step, above=0)
-    checks.real("tolerance", tolerance, above=0)
-    checks.integer("directions", directions, low=1)
+    step = checks.real("step", step, above=0)
+    tolerance = checks.real("tolerance", tolerance, above=0)
+    directions = checks.integer("directions", directions, low=1)
     if module is None and isinstance(function, Module):
         module = function
-    parameters = dict(module.named_parameters()) if module is not None else {}
-    arrays = [np.array(x) for x in inputs]
-    floats = [i for i, x in enumerate(arrays) if np.issubdtype(x.dtype, np.floating)]
-    for name, x in [(f"input {i}", arrays[i]) for i in floats] + [(n, p.value) for n, p in parameters.items()]:
-        if x.dtype != np.float64:
-            raise TypeError(
-                f"{name} must be float64 for gradcheck, got {checks.shown(x)}; build it with dtype=np.float64"
-            )
-    for x in arrays:
-        x.setflags(write=False)
-
-    # The analytic gradients: one forward, one backward.
-    for parameter in parameters.values():
-        parameter.zero_grad()
-    y, backward = function(*arrays)
-    projection = rng.standard_normal(np.shape(y))
-    if projection.ndim:
-        projection.setflags(write=False)
-    returned = backward(projection)
-    gradients = _input_gradients(returned, floats, arrays)
-    for name, parameter in parameters.items():
-        if parameter.trainable:
-            grad = np.zeros(parameter.shape) if parameter.grad is None else parameter.grad.copy()
-            gradients[name] = grad
-        elif parameter.grad is not None:
-            raise GradcheckError(f"{name}: frozen, yet it received a gradient")
-        parameter.zero_grad()
-
-    # The numeric ones: two forwards for each direction.
-    def value_with(name, shifted):
-        if name in parameters:
-            kept, parameters[name].value = parameters[name].value, shifted
-            try:
-                out, _ = function(*arrays)
-            finally:
-                parameters[name].value = kept
-        else:
-            index = int(name.split()[1])
-            out, _ = function(*arrays[:index], shifted, *arrays[index + 1 :])
-        return float(np.sum(projection * out))
-
-    errors = {}
-    for name, gradient in gradients.items():
-        x = parameters[name].value if name in parameters else arrays[int(name.split()[1])]
-        errors[name] = 0.0
-        for _ in range(directions):
-            direction = rng.standard_normal(x.shape)
-            analytic = float(np.sum(gradient * direction))
-            numeric = (value_with(name, x + step * direction) - value_with(name, x - step * direction)) / (2 * step)
-            usual = np.linalg.norm(gradient) * np.linalg.norm(direction) / np.sqrt(x.size)
-            error = abs(analytic - numeric) / max(abs(analytic), abs(numeric), usual, np.finfo(float).tiny)
-            if not error <= tolerance:
-                raise GradcheckError(
-                    f"{name} of shape {x.shape}: backward says {analytic:.12g}, central differences say {numeric:.12g}; "
-                    f"relative error {error:.3g} exceeds {tolerance:g}"
-                )
-            errors[name] = max(errors[name], float(error))
-    if not errors:
+    if module is not None:
+        checks.instance("module", module, Module)
+    parameters = {} if module is None else dict(module.named_parameters())
+    arrays = [_read_only_copy(f"input {i}", x) for i, x in enumerate(inputs)]
+    floats = _checked_inputs(function, arrays)
+    for name, dtype in [(c.name, c.value.dtype) for c in floats] + [(n, p.value.dtype) for n, p in parameters.items()]:
+        if dtype != np.float64:
+            raise TypeError(f"{name} must be float64 for gradcheck, got {dtype}; build it with dtype=np.float64")
+    checked = floats + _checked_parameters(function, arrays, parameters)
+    if not checked:
         raise ValueError("inputs must include a float64 array or the module a trainable parameter; nothing to check")
+    try:
+        projection, gradients = _analytic(function, arrays, floats, parameters, rng)
+    finally:
+        for parameter in parameters.values():
+            parameter.zero_grad()
+    errors = {}
+    for place in checked:
+        compared = [_compare(place, gradients[place.name], projection, step, tolerance, rng) for _ in range(directions)]
+        errors[place.name] = max(compared)
     return GradcheckReport(errors)
 
 
-def _input_gradients(returned, floats, arrays):
+def _checked_inputs(function, arrays):
+    def with_value(i):
+        return lambda x: _call(function, [*arrays[:i], x, *arrays[i + 1 :]])[0]
+
+    floats = [i for i, x in enumerate(arrays) if np.issubdtype(x.dtype, np.floating)]
+    return [_Checked(f"input {i}", arrays[i], with_value(i)) for i in floats]
+
+
+def _checked_parameters(function, arrays, parameters):
+    def with_value(parameter):
+        def run(x):
+            kept, parameter.value = parameter.value, x
+            try:
+                return _call(function, arrays)[0]
+            finally:
+                parameter.value = kept
+
+        return run
+
+    return [_Checked(name, p.value, with_value(p)) for name, p in parameters.items() if p.trainable]
+
+
+def _analytic(function, arrays, floats, parameters, rng):
+    """(R, the gradient of sum(R * y) for each checked array by name): one forward, one backward."""
+    for parameter in parameters.values():
+        parameter.zero_grad()
+    y, backward = _call(function, arrays)
+    projection = rng.standard_normal(np.shape(y))
+    if projection.ndim:
+        projection.setflags(write=False)
+    gradients = _input_gradients(backward(projection), floats)
+    for name, parameter in parameters.items():
+        if parameter.trainable:
+            gradients[name] = np.zeros(parameter.shape) if parameter.grad is None else parameter.grad.copy()
+        elif parameter.grad is not None:
+            raise GradcheckError(f"{name}: frozen, yet it received a gradient")
+    return projection, gradients
+
+
+def _compare(checked, gradient, projection, step, tolerance, rng):
+    """The relative error along one random direction, two forwards. GradcheckError where it exceeds the tolerance."""
+    x, direction = checked.value, rng.standard_normal(checked.value.shape)
+    analytic = float(np.sum(gradient * direction))
+    above = float(np.sum(projection * checked.with_value(x + step * direction)))
+    below = float(np.sum(projection * checked.with_value(x - step * direction)))
+    numeric = (above - below) / (2 * step)
+    usual = np.linalg.norm(gradient) * np.linalg.norm(direction) / np.sqrt(x.size)
+    error = abs(analytic - numeric) / max(abs(analytic), abs(numeric), usual, np.finfo(float).tiny)
+    if not error <= tolerance:  # not `error > tolerance`: NaN must fail
+        raise GradcheckError(
+            f"{checked.name} of shape {x.shape}: backward says {analytic:.12g}, central differences say {numeric:.12g}; "
+            f"relative error {error:.3g} exceeds {tolerance:g}"
+        )
+    return float(error)
+
+
+def _input_gradients(returned, floats):
     """What backward returned, as {"input i": gradient} for the float inputs, with shapes checked."""
     if returned is None:
         returned = ()
@@ -130,11 +160,22 @@ def _input_gradients(returned, floats, arrays):
         raise GradcheckError(
             f"backward must return a gradient for each of {len(floats)} float inputs, got {len(returned)}"
         )
-    gradients = {}
-    for i, gradient in zip(floats, returned, strict=True):
-        if np.shape(gradient) != arrays[i].shape:
+    for checked, gradient in zip(floats, returned, strict=True):
+        if np.shape(gradient) != checked.value.shape:
             raise GradcheckError(
-                f"input {i}: the gradient must have shape {arrays[i].shape}, got {checks.shown(gradient)}"
+                f"{checked.name}: the gradient must have shape {checked.value.shape}, got {checks.shown(gradient)}"
             )
-        gradients[f"input {i}"] = gradient
-    return gradients
+    return {checked.name: gradient for checked, gradient in zip(floats, returned, strict=True)}
+
+
+def _call(function, arrays):
+    result = function(*arrays)
+    if not isinstance(result, tuple) or len(result) != 2 or not callable(result[1]):
+        raise TypeError(f"function must return (y, backward), got {checks.shown(result)}")
+    return result
+
+
+def _read_only_copy(name, x):
+    copy = np.array(checks.array(name, x))
+    copy.setflags(write=False)
+    return copy
