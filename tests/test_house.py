@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "minilora"
 LEAVES = {"checks", "archive", "schema", "storage", "machine"}
-ROOMS = {"nn", "quant", "adapters", "data", "training", "analysis", "assets"}
+ROOMS = {"nn", "quant", "adapters", "data", "training", "analysis", "assets", "interop"}
 MAY_IMPORT = {
     "nn": set(),
     "quant": set(),
@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "training": {"nn", "adapters", "data"},
     "analysis": {"nn", "quant", "adapters"},
     "assets": {"nn"},
+    "interop": {"nn", "quant", "adapters", "data"},
     "plots": set(),
     "experiments": ROOMS,
     "gallery": {"experiments", "plots", "assets", "parallel"},

@@ -1,0 +1,75 @@
+"""From a source of tensors to a Llama, one tensor at a time: read, quantized if so wished, and forgotten."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from minilora import checks
+from minilora.adapters import QuantizedLinear, match_targets
+from minilora.interop.tensors import TensorSource
+from minilora.nn import Llama, LlamaConfig
+from minilora.quant import quantize as quantize_array
+
+FLOATS = ("F64", "F32", "F16", "BF16")  # stored as they are; any other float is a block code of GGUF
+INTEGERS = ("I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
+
+
+def assemble(
+    config: LlamaConfig,
+    tensors: TensorSource,
+    origin: str,
+    *,
+    dtype: np.dtype | type = np.float32,
+    quantize: str | Mapping[str, Any] | None = None,
+) -> Llama:
+    """A Llama of `config` with the weights of `tensors`, which bear the model's own paths ("layers.0.mlp.up_proj.weight").
+
+    `quantize`: None, a code ("nf4"), or the arguments of `quantize_linears` as a dict, {"code": "nf4", "double_quant": True};
+    then each target is quantized as it comes, and the dense model never exists. `origin` is the file's name for messages.
+    ValueError that lists all that is missing, unexpected or of another shape, before anything is read; then for NaN or
+    infinity in a tensor.
+    """
+    if config.num_hidden_layers > len(tensors):
+        raise ValueError(
+            f"{origin} holds {len(tensors)} tensors, too few for the {config.num_hidden_layers} layers of its config"
+        )
+    model = Llama.skeleton(config, dtype)
+    check_fits(model, tensors, origin)
+    options, targets = _quantization(model, quantize)
+    for path, parameter in list(model.named_parameters()):
+        value = tensors[path].read(model.dtype)
+        checks.finite(f"{origin}: {path}", value)
+        layer = path.removesuffix(".weight")
+        if layer in targets:
+            model.set_submodule(layer, QuantizedLinear(quantize_array(value, **options)))
+        else:
+            parameter.value = value
+    return model
+
+
+def check_fits(model: Llama, tensors: TensorSource, origin: str) -> None:
+    """ValueError with every name that is missing or unexpected, and every shape or dtype that does not fit."""
+    expected = {path: parameter.shape for path, parameter in model.named_parameters()}
+    wrong = [f"{path} is missing" for path in expected if path not in tensors]
+    wrong += [f"{path} is unexpected" for path in tensors if path not in expected]
+    for path in expected:
+        if path in tensors and tensors[path].shape != expected[path]:
+            wrong.append(f"{path} has shape {tensors[path].shape} instead of {expected[path]}")
+        elif path in tensors and tensors[path].dtype in INTEGERS:
+            wrong.append(f"{path} holds {tensors[path].dtype} instead of floats")
+    if wrong:
+        raise ValueError(f"{origin} does not fit its config:\n  " + "\n  ".join(wrong))
+
+
+def _quantization(model, quantize):
+    """The arguments of `quant.quantize`, and the paths of the layers that are meant."""
+    if quantize is None:
+        return {}, {}
+    options = {"code": quantize} if isinstance(quantize, str) else dict(checks.instance("quantize", quantize, Mapping))
+    targets = match_targets(model, options.pop("target_modules", "all-linear"))
+    known = ("code", "block_size", "double_quant", "scale_code")
+    if unknown := [name for name in options if name not in known]:
+        raise ValueError(f"quantize must have only {', '.join((*known, 'target_modules'))}, got {', '.join(unknown)}")
+    quantize_array(np.zeros(1, np.float32), **options)  # a wrong argument is an error before a gigabyte has been read
+    return options, targets

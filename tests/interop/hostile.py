@@ -1,0 +1,189 @@
+"""Malformed files, and mutations of sound ones: the cases that the peers test their own loaders with, and more.
+
+`python tests/interop/hostile.py --count 3000 --out FILE` runs that many mutations of each format, each loader in this
+process, and writes what came of it: accepted, refused with one ValueError, or crashed.
+"""
+
+import argparse
+import json
+import struct
+import sys
+import tempfile
+import tracemalloc
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+# ---- safetensors ----------------------------------------------------------------------------------------------------
+
+
+def st(header, data=b"", length=None):
+    """A .safetensors file of a header, given as an object or as bytes, and data."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text + data
+
+
+def entry(shape, start, end, dtype="I32"):
+    return {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
+
+
+def twice(size):
+    """A header that names a tensor twice, first of `size` bytes, then of one."""
+    one, two = (json.dumps(entry([n], 0, n, "I8")) for n in (size, 1))
+    return f'{{"a":{one},"a":{two}}}'.encode()
+
+
+# name -> (file, is it sound?). The first group are the cases of the library's own tests (safetensors/src/tensor.rs and
+# bindings/python/tests), the second more of the same kind.
+SAFETENSORS = {
+    "sound": (st({"test": entry([2, 2], 0, 16)}, bytes(16)), True),
+    "empty file": (b"", False),
+    "header length 2^63": (struct.pack("<Q", 2**63) + b"{}", False),
+    "header over 100 MB": (struct.pack("<Q", 100_000_001) + b"{}", False),
+    "header longer than the file": (struct.pack("<Q", 60), False),
+    "header is not UTF-8": (st(b"\xff"), False),
+    "header is not JSON": (st(b"{"), False),
+    "whitespace after the header": (st(b"{}\r \t\n"), True),
+    "whitespace before the header": (st(b"\t\n{}\r "), True),
+    "a dimension of zero": (st({"test": entry([2, 0], 0, 0)}), True),
+    "size and offsets disagree": (st({"test": entry([2, 2], 0, 4)}), False),
+    "shape overflows": (st({"test": entry([2, 2**64 - 2], 0, 16)}, bytes(16)), False),
+    "shape times item size overflows": (st({"test": entry([2, 2**63 - 1], 0, 16)}, bytes(16)), False),
+    "tensors overlap": (st({f"t{i}": entry([2, 2], 0, 16) for i in range(10)}, bytes(16)), False),
+    "a hole between tensors": (st({"a": entry([1], 0, 4), "b": entry([1], 8, 12)}, bytes(12)), False),
+    "data after the last tensor": (st({"a": entry([1], 0, 4)}, bytes(5)), False),
+    "data end too early": (st({"a": entry([1], 0, 4)}, bytes(3)), False),
+    "the end before the start": (st({"a": entry([1], 4, 0)}, bytes(4)), False),
+    "dtype unknown": (st({"a": entry([1], 0, 4, "I33")}, bytes(4)), False),
+    # more
+    "shape beyond 64 bits": (st({"a": entry([2**65], 0, 4)}, bytes(4)), False),
+    "a dimension is negative": (st({"a": entry([-1], 0, 4)}, bytes(4)), False),
+    "a dimension is no integer": (st({"a": entry([1.0], 0, 4)}, bytes(4)), False),
+    "three offsets": (st({"a": {"dtype": "I32", "shape": [1], "data_offsets": [0, 4, 8]}}, bytes(4)), False),
+    "a key is missing": (st({"a": {"dtype": "I32", "shape": [1]}}, bytes(4)), False),
+    "a key too many": (st({"a": entry([1], 0, 4) | {"x": 1}}, bytes(4)), True),
+    "a list for the object": (st({"a": ["I32", [1], [0, 4]]}, bytes(4)), True),
+    "zero values of a huge shape": (st({"a": entry([0, 2**63], 0, 0)}), True),
+    "nested without end": (st(b'{"a":' + b"[" * 10**5), False),
+    "the header is a list": (st(b"[]"), False),
+    "metadata that is no text": (st({"__metadata__": {"a": 1}}), False),
+    "metadata null": (st(b'{"__metadata__":null}'), True),
+    "duplicate names, the same place": (st(twice(1), bytes(1)), True),
+    "duplicate names, the last shorter": (st(twice(2), bytes(2)), False),
+    "NaN as a dimension": (st(b'{"a":{"dtype":"I8","shape":[NaN],"data_offsets":[0,1]}}', b"1"), False),
+    "a byte-order mark": (st(b"\xef\xbb\xbf{}"), False),
+    "a lone surrogate": (st(b'{"\\ud800":{"dtype":"I8","shape":[1],"data_offsets":[0,1]}}', b"1"), False),
+}
+
+
+def mutate(sound, rng, numbers):
+    """One to three random edits of `sound`. `numbers`: byte strings worth putting in (lengths, counts, digits)."""
+    data = bytearray(sound)
+    for _ in range(rng.integers(1, 4)):
+        place = int(rng.integers(0, max(1, len(data))))
+        match rng.integers(0, 6):
+            case 0 if data:  # a bit flips
+                data[place % len(data)] ^= 1 << int(rng.integers(8))
+            case 1:  # cut off
+                del data[place:]
+            case 2:  # more at the end
+                data += rng.bytes(int(rng.integers(1, 100)))
+            case 3:  # a number of interest somewhere
+                number = numbers[rng.integers(len(numbers))]
+                data[place : place + len(number)] = number
+            case 4:  # a piece is repeated or moved
+                piece = data[place : place + int(rng.integers(1, 64))]
+                where = int(rng.integers(0, len(data) + 1))
+                data[where:where] = piece
+            case 5:  # a piece is lost
+                del data[place : place + int(rng.integers(1, 64))]
+    return bytes(data)
+
+
+def sound_safetensors():
+    tensors = {
+        "a": entry([3, 4], 0, 48, "F32"),
+        "b": entry([5], 48, 58, "BF16"),
+        "c.weight": entry([2, 2], 58, 62, "U8"),
+    }
+    return st({"__metadata__": {"format": "pt"}} | tensors, bytes(range(62)))
+
+
+WORDS = [struct.pack("<Q", n) for n in (0, 1, 2**31, 2**32, 2**63, 2**64 - 1)]
+DIGITS = [
+    b"0",
+    b"9",
+    b"18446744073709551615",
+    b"-1",
+    b"1e9",
+    b"[",
+    b"]",
+    b"{",
+    b"}",
+    b'"',
+    b",",
+    b"null",
+    b"BF16",
+    b"F4",
+]
+
+
+def open_safetensors(path):
+    from minilora.interop.safetensors import SafetensorsFile
+
+    return SafetensorsFile(path)
+
+
+FORMATS = {"safetensors": (sound_safetensors, open_safetensors, WORDS + DIGITS)}
+
+
+def verdict(opener, data, folder, read=False):
+    """ "sound", "refused" (a ValueError that names the file), or what else was raised; and the peak of memory.
+
+    `read`: the tensors as well, where they are of a dtype that is known.
+    """
+    path = Path(folder) / "hostile.bin"
+    path.write_bytes(data)
+    tracemalloc.start()
+    try:
+        tensors = opener(path)
+        result = "sound"
+        for tensor in tensors.values() if read else ():
+            tensor.read()
+    except ValueError as error:
+        result = "refused" if str(path) in str(error) else f"a ValueError that does not name the file: {error}"
+    except Exception as error:
+        result = f"{type(error).__name__}: {error}"
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return result, peak
+
+
+def fuzz(name, count, seed):
+    """Counter of verdicts over `count` mutations of a format."""
+    make, opener, numbers = FORMATS[name]
+    sound, rng = make(), np.random.default_rng(seed)
+    results = Counter()
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(count):
+            results[verdict(opener, mutate(sound, rng, numbers), folder, read=True)[0]] += 1
+    return results
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=3000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    results = {name: dict(fuzz(name, args.count, args.seed)) for name in FORMATS}
+    text = json.dumps({"count": args.count, "seed": args.seed, "results": results}, indent=1) + "\n"
+    print(text, end="")
+    if args.out:
+        args.out.write_text(text)
+    return 0 if all(set(result) <= {"sound", "refused"} for result in results.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
