@@ -210,15 +210,14 @@ class Module:
             )
         for path, parameter in parameters.items():
             if path in arrays:
-                parameter.value[...] = arrays[path]
+                parameter.fill(arrays[path].astype(parameter.dtype, copy=False))
         return missing, unexpected
 
     def describe(self) -> str:
         """What `print(model)` says of this layer itself, in parentheses after its class: here its own parameters."""
         own = ((name, child) for name, child in self.named_children() if isinstance(child, Parameter))
         return ", ".join(
-            f"{name} {child.shape} {child.value.dtype} {'trainable' if child.trainable else 'frozen'}"
-            for name, child in own
+            f"{name} {child.shape} {child.dtype} {'trainable' if child.trainable else 'frozen'}" for name, child in own
         )
 
     def __repr__(self) -> str:
@@ -226,7 +225,7 @@ class Module:
         parameters = list(self.parameters())
         trainable = sum(p.size for p in parameters if p.trainable)
         total = sum(p.size for p in parameters)
-        dtypes = ", ".join(sorted({str(p.value.dtype) for p in parameters})) or "none"
+        dtypes = ", ".join(sorted({str(p.dtype) for p in parameters})) or "none"
         summary = f"{total:,} parameters: {trainable:,} trainable, {total - trainable:,} frozen; dtype {dtypes}"
         return "\n".join([*_tree(self), summary])
 
@@ -258,8 +257,8 @@ def _misfit(array, parameter: Parameter) -> str:
         return f"must be a plain array, got {checks.shown(array)}"
     if array.shape != parameter.shape:
         return f"must have the shape {parameter.shape}, got {array.shape}"
-    if array.dtype.kind != "f" or not np.can_cast(array.dtype, parameter.value.dtype, "safe"):
-        return f"must be of floats that fit {parameter.value.dtype} exactly, got {array.dtype}"
+    if array.dtype.kind != "f" or not np.can_cast(array.dtype, parameter.dtype, "safe"):
+        return f"must be of floats that fit {parameter.dtype} exactly, got {array.dtype}"
     try:
         checks.finite("it", array)
     except ValueError:

@@ -120,6 +120,19 @@ def test_a_skeleton_holds_nothing_until_it_is_filled(config, rng):
     np.testing.assert_array_equal(model(ids)[0], full(ids)[0])
 
 
+def test_load_state_fills_a_skeleton(config, rng):
+    full = Llama(config, rng=rng)
+    model = Llama.skeleton(config, np.float64)
+    assert "frozen" in repr(model)  # printed before it holds anything
+    with pytest.raises(ValueError, match="norm.weight is missing"):
+        model.load_state({path: value for path, value in full.state().items() if path != "norm.weight"})
+    assert all(p.pending for p in model.parameters())
+    model.load_state(full.state())
+    for path, value in full.state().items():
+        assert model.state()[path].dtype == np.float64 and not np.shares_memory(model.state()[path], value)
+        np.testing.assert_array_equal(model.state()[path], value)
+
+
 def test_a_skeleton_asks_for_its_own_dtype(config):
     parameter = Llama.skeleton(config).embed_tokens.weight
     with pytest.raises(TypeError, match="must be float32 like the parameter"):
