@@ -1,36 +1,60 @@
 """What is trained instead of the weights. Each adapter wraps a layer; none edits one."""
 
-from minilora.adapters.lora import LoraConfig, LoRALinear
+from minilora.adapters.adapter import Adapter, active_adapter, adapter_layers, adapter_names, get_adapter
+from minilora.adapters.combine import combine_adapters
+from minilora.adapters.lora import LoRA, LoraConfig, LoRALinear, apply_lora, lora_layers
+from minilora.adapters.merging import MergedLinear, merge_lora, unmerge_lora
+from minilora.adapters.methods import METHODS, Method
 from minilora.adapters.quantized import QuantizedLinear, quantize_linears
-from minilora.adapters.state import adapter_state, load_adapter, save_adapter
+from minilora.adapters.state import (
+    AdapterFile,
+    adapter_state,
+    base_fingerprint,
+    load_adapter,
+    read_adapter,
+    save_adapter,
+)
 from minilora.adapters.surgery import (
-    apply_lora,
     count_parameters,
+    delete_adapter,
     disable_adapters,
     freeze,
-    lora_layers,
-    merge_lora,
+    scale_adapter,
     set_adapter,
-    unmerge_lora,
 )
 from minilora.adapters.targets import linear_paths, match_targets
 
 __all__ = [
+    "METHODS",
+    "Adapter",
+    "AdapterFile",
+    "LoRA",
     "LoRALinear",
     "LoraConfig",
+    "MergedLinear",
+    "Method",
     "QuantizedLinear",
+    "active_adapter",
+    "adapter_layers",
+    "adapter_names",
     "adapter_state",
     "apply_lora",
+    "base_fingerprint",
+    "combine_adapters",
     "count_parameters",
+    "delete_adapter",
     "disable_adapters",
     "freeze",
+    "get_adapter",
     "linear_paths",
     "load_adapter",
     "lora_layers",
     "match_targets",
     "merge_lora",
     "quantize_linears",
+    "read_adapter",
     "save_adapter",
+    "scale_adapter",
     "set_adapter",
     "unmerge_lora",
 ]

@@ -3,10 +3,12 @@
 import numpy as np
 
 from minilora import checks
+from minilora.adapters.adapter import adapter_layers
+from minilora.adapters.merging import refuse_merged
 from minilora.adapters.targets import match_targets
 from minilora.nn import ops
 from minilora.nn.layers import Linear, LinearFace, check_input
-from minilora.nn.llama import Llama
+from minilora.nn.module import Module
 from minilora.quant import QuantizedTensor, quantize
 
 
@@ -22,12 +24,12 @@ class QuantizedLinear(LinearFace):
         self.q = q
 
     @property
-    def in_features(self) -> int:
-        return self.q.shape[1]
+    def weight_shape(self) -> tuple[int, int]:
+        return self.q.shape
 
     @property
-    def out_features(self) -> int:
-        return self.q.shape[0]
+    def dtype(self) -> np.dtype:
+        return self.q.dtype
 
     @property
     def nbytes(self) -> int:
@@ -48,14 +50,14 @@ class QuantizedLinear(LinearFace):
         y, _ = ops.linear_frozen(x, self.dense_weight())
 
         def backward(dy):
-            # y = x Wᵀ          =>  dx = dy W, W decoded anew
+            # y = x Wᵀ          =>  dx = dy W, W decoded again
             return (dy.reshape(-1, self.out_features) @ self.dense_weight()).reshape(*dy.shape[:-1], -1)
 
         return y, backward
 
 
 def quantize_linears(
-    model: Llama,
+    model: Module,
     code: str = "nf4",
     *,
     block_size: int = 64,
@@ -65,13 +67,24 @@ def quantize_linears(
     """Replace dense linear layers by QuantizedLinear, in place; returns their paths.
 
     "all-linear" leaves head, embeddings and norms as they are. Then `apply_lora` makes the model QLoRA. Raises
-    ValueError for unknown targets or codes, and where LoRA is on already (quantize first).
+    ValueError, before anything is changed, for unknown targets or codes, weights that are not finite, layers that are
+    quantized already, and where an adapter is on: it was trained on the base as it is, so quantize first, or merge it
+    for good (`merge_lora(model, keep_unmerged=False)`).
     """
+    refuse_merged(model)
     layers = match_targets(model, target_modules)
+    if adapter_layers(model):
+        raise ValueError(
+            "model must have no adapters to be quantized, got some; quantize before apply_lora, or make them part of the "
+            "weights with merge_lora(model, keep_unmerged=False)"
+        )
     for path, layer in layers.items():
         if type(layer) is not Linear:
-            raise ValueError(f"{path} must be a dense Linear, got {type(layer).__name__}; quantize before apply_lora")
-    for path, layer in layers.items():
-        q = quantize(layer.weight.value, code, block_size=block_size, double_quant=double_quant)
-        model.set_submodule(path, QuantizedLinear(q))
+            raise ValueError(f"{path} must be a dense Linear, got {type(layer).__name__}; quantize each layer once")
+    quantized = {
+        path: QuantizedLinear(quantize(layer.weight.value, code, block_size=block_size, double_quant=double_quant))
+        for path, layer in layers.items()
+    }
+    for path, layer in quantized.items():
+        model.set_submodule(path, layer)
     return list(layers)

@@ -1,56 +1,171 @@
-"""An adapter's state: out of a model, into a model, and as a file."""
+"""An adapter's state: out of a model, into a model, and as a file that knows its config and its base."""
 
+import hashlib
 import os
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import numpy as np
 
-from minilora import storage
-from minilora.adapters.lora import LoraConfig
-from minilora.adapters.surgery import apply_lora, pattern_value, some_lora
-from minilora.adapters.targets import match_targets
-from minilora.nn.llama import Llama
+from minilora import checks, storage
+from minilora.adapters.adapter import AdapterLayer, InstalledAdapter, get_adapter
+from minilora.adapters.merging import MergedLinear, refuse_merged
+from minilora.adapters.methods import METHODS, method_of
+from minilora.adapters.quantized import QuantizedLinear
+from minilora.adapters.surgery import check_new_adapter, put_on
+from minilora.nn.module import Module, Parameter
+from minilora.quant import QuantizedTensor
+
+METADATA = {"method", "config", "factor", "base_fingerprint", "notes"}
 
 
-def adapter_state(model: Llama, adapter_name: str = "default") -> dict[str, np.ndarray]:
-    """{"layers.0.self_attn.q_proj.lora_A": (r, in), "....lora_B": (out, r), ...} of one adapter; no copies."""
-    state = {}
-    for path, layer in some_lora(model).items():
-        if adapter_name in layer.adapters:
-            weights = layer.adapters[adapter_name]
-            state[f"{path}.lora_A"], state[f"{path}.lora_B"] = weights.lora_A.value, weights.lora_B.value
-    if not state:
-        raise ValueError(f"adapter_name must name an adapter of the model, got {adapter_name!r}")
-    return state
+def base_fingerprint(model: Module) -> str:
+    """A hex digest (SHA-256) of everything below the adapters: what an adapter is trained on, and means nothing without.
 
-
-def save_adapter(model: Llama, path: str | os.PathLike, config: LoraConfig, *, adapter_name: str = "default") -> None:
-    """Write one adapter and its config as one .npz file, atomically: kilobytes, without the base."""
-    storage.save_arrays(path, adapter_state(model, adapter_name), {"lora_config": asdict(config)})
-
-
-def load_adapter(model: Llama, path: str | os.PathLike, *, adapter_name: str = "default") -> LoraConfig:
-    """Put a saved adapter on `model` under `adapter_name` and make it active; returns its config.
-
-    ValueError, before anything is changed, if the file is damaged or its layers do not fit the model.
+    It covers each array of the bare model, dense or packed, with its path, shape and dtype, and the code and block size
+    of what is quantized. So it stays the same while adapters are put on, trained, switched, merged (with
+    `keep_unmerged`), unmerged and taken off; it changes with any weight, with the dtype and with quantization: what was
+    trained over NF4 has learned to correct NF4's errors too.
     """
+    checks.instance("model", model, Module, hint="pass a Llama, or any Module with linear layers")
+    digest = hashlib.sha256()
+    for name, array in sorted(_base_arrays(model, ""), key=lambda item: item[0]):
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def adapter_state(model: Module, adapter_name: str = "default") -> dict[str, np.ndarray]:
+    """{"layers.0.self_attn.q_proj.lora_A": (r, in), "....lora_B": (out, r), ...} of one adapter; no copies."""
+    return get_adapter(model, adapter_name).state()
+
+
+def save_adapter(
+    model: Module, path: str | os.PathLike, adapter_name: str = "default", *, notes: dict[str, Any] | None = None
+) -> None:
+    """Write one adapter, its config and its base's fingerprint as one .npz file, atomically: kilobytes, without the base.
+
+    `notes`: anything that JSON can hold, kept beside them (how it was trained). ValueError for an unknown name and for a
+    merged model.
+    """
+    refuse_merged(model)
+    adapter = get_adapter(model, adapter_name)
+    metadata = {
+        "method": method_of(adapter.config).name,
+        "config": asdict(adapter.config),
+        "factor": adapter.factor,
+        "base_fingerprint": base_fingerprint(model),
+        "notes": {} if notes is None else checks.instance("notes", notes, dict),
+    }
+    storage.save_arrays(path, adapter.state(), metadata)
+
+
+@dataclass(frozen=True, eq=False)
+class AdapterFile:
+    """What `save_adapter` wrote, checked, on no model yet. `config` is of the class that `method` names."""
+
+    method: str
+    config: Any
+    factor: float | None
+    base_fingerprint: str
+    notes: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+
+def read_adapter(path: str | os.PathLike) -> AdapterFile:
+    """Read an adapter's file without a model. FileNotFoundError, or ValueError that names the file and its fault."""
     arrays, metadata = storage.load_arrays(path)
-    if "lora_config" not in metadata:
-        raise ValueError(f"{path} holds no LoRA adapter (no lora_config in it); save_adapter writes them")
-    config = LoraConfig(**metadata["lora_config"])
-    expected = {}
-    for target, layer in match_targets(model, config.target_modules).items():
-        r = pattern_value(config.rank_pattern, target, config.r)
-        expected[f"{target}.lora_A"] = (r, layer.in_features)
-        expected[f"{target}.lora_B"] = (layer.out_features, r)
-    found = {name: array.shape for name, array in arrays.items()}
-    if found != expected:
-        wrong = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+    if metadata.keys() != METADATA:
+        lacking, unknown = sorted(METADATA - metadata.keys()), sorted(metadata.keys() - METADATA)
         raise ValueError(
-            f"{path} does not fit this model: {wrong[0]} has shape {found.get(wrong[0])}, "
-            f"the model needs {expected.get(wrong[0])}"
+            f"{path} must hold an adapter: its metadata lacks {lacking} and has the unknown {unknown}; save_adapter writes "
+            "such files"
         )
-    apply_lora(model, config, rng=np.random.default_rng(0), adapter_name=adapter_name)
-    for name, array in adapter_state(model, adapter_name).items():
-        array[...] = arrays[name]
-    return config
+    try:
+        method = METHODS[checks.one_of("method", metadata["method"], METHODS)]
+        config = _config(method.config, metadata["config"])
+        factor = metadata["factor"]
+        factor = None if factor is None else checks.real("factor", factor)
+        fingerprint = checks.string("base_fingerprint", metadata["base_fingerprint"])
+        notes = checks.instance("notes", metadata["notes"], dict)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged or was changed by hand: {error}; save it again") from error
+    return AdapterFile(method.name, config, factor, fingerprint, notes, arrays)
+
+
+def load_adapter(model: Module, path: str | os.PathLike, adapter_name: str = "default", force: bool = False) -> Any:
+    """Put a saved adapter on `model` under `adapter_name` and make it the active one; returns its config.
+
+    The base must be the one that it was trained on (see `base_fingerprint`). `force=True` puts it on another base whose
+    shapes fit (the float base of an adapter trained over NF4, or another dtype, to which it is converted): whether it
+    helps there is for you to measure. ValueError that lists every mismatch, before anything is changed.
+    """
+    checks.boolean("force", force)
+    check_new_adapter(model, adapter_name)
+    file = read_adapter(path)
+    method = METHODS[file.method]
+    faults = []
+    mine = base_fingerprint(model)
+    if not force and file.base_fingerprint != mine:
+        faults.append(
+            f"it was trained on the base {file.base_fingerprint[:12]}, this model's base is {mine[:12]}: give it the same "
+            "weights, dtype and quantization, or pass force=True"
+        )
+    try:
+        parts = method.parts(model, file.config, None)
+        adapter = InstalledAdapter(adapter_name, parts)
+        arrays = _converted(file.arrays, adapter) if force else file.arrays
+        adapter.load_state(arrays)
+    except ValueError as error:
+        faults.append(str(error))
+    if faults:
+        raise ValueError(f"{path} does not fit this model: {'; '.join(faults)}")
+    for part in parts.values():
+        part.factor = file.factor
+    put_on(model, adapter_name, parts, method.layer)
+    return file.config
+
+
+def _base_arrays(module: Module, prefix: str) -> Iterator[tuple[str, np.ndarray]]:
+    while isinstance(module, (AdapterLayer, MergedLinear)):
+        module = module.origin if isinstance(module, MergedLinear) else module.base_layer
+    if isinstance(module, QuantizedLinear):
+        yield from _packed_arrays(module.q, prefix)
+    for name, child in module.named_children():
+        if isinstance(child, Parameter):
+            yield f"{prefix}{name}", child.value
+        else:
+            yield from _base_arrays(child, f"{prefix}{name}.")
+
+
+def _packed_arrays(q: QuantizedTensor, prefix: str) -> Iterator[tuple[str, np.ndarray]]:
+    what = f"{prefix}{q.code} {q.block_size} {q.shape} {np.dtype(q.dtype)}"
+    yield f"{what} packed", q.packed
+    if q.minima is not None:
+        yield f"{what} minima", q.minima
+    if q.double_quant:
+        what += f" {q.absmax.scale_code}"
+        yield f"{what} codes", q.absmax.codes
+        yield f"{what} offset", np.array(q.absmax.offset)
+        yield f"{what} absmax", q.absmax.absmax
+    else:
+        yield f"{what} absmax", q.absmax
+
+
+def _config(config_class: type, given: Any) -> Any:
+    """The config from a file's JSON: exactly the fields of its class, which checks their types and ranges itself."""
+    names = {field.name for field in fields(config_class)}
+    checks.instance("config", given, dict)
+    if given.keys() != names:
+        lacking, unknown = sorted(names - given.keys()), sorted(given.keys() - names)
+        raise ValueError(
+            f"config must have the fields of {config_class.__name__}; lacking {lacking}, unknown {unknown}"
+        )
+    return config_class(**given)
+
+
+def _converted(arrays, adapter):
+    """The arrays in the dtypes of `adapter`, where it has such an array; the rest as it is, for load_state to list."""
+    mine = adapter.state()
+    return {name: a.astype(mine[name].dtype) if name in mine else a for name, a in arrays.items()}

@@ -1,135 +1,137 @@
-"""Putting LoRA on a model from outside, merging it, switching it."""
+"""Adapters on a model: put on from outside, switched, disabled, scaled, taken off."""
 
 import contextlib
 from collections.abc import Iterator
 
-import numpy as np
-
 from minilora import checks
-from minilora.adapters.lora import LoraConfig, LoRALinear
-from minilora.adapters.targets import ends_in, match_targets
-from minilora.nn.layers import Linear
-from minilora.nn.llama import Llama
+from minilora.adapters.adapter import AdapterLayer, AdapterPart, adapter_layers, adapter_names, get_adapter, plain
+from minilora.adapters.merging import refuse_merged
+from minilora.nn.module import Module
 
 
-def freeze(model: Llama) -> None:
-    """Make every parameter of `model` frozen: it ignores gradients, and no dW is computed for it."""
-    for parameter in model.parameters():
-        parameter.trainable = False
+def check_new_adapter(model: Module, adapter_name: str) -> str:
+    """Can an adapter of this name be put on `model`? Returns the name; ValueError if it is in use or the model merged."""
+    refuse_merged(model)
+    if not checks.string("adapter_name", adapter_name, hint="try 'default'"):
+        raise ValueError("adapter_name must not be empty, got ''; try 'default'")
+    if adapter_name in adapter_names(model):
+        raise ValueError(
+            f"adapter_name must be new, got {adapter_name!r}, which the model has already; choose another name, or "
+            f"delete_adapter(model, {adapter_name!r}) first"
+        )
+    return adapter_name
 
 
-def apply_lora(
-    model: Llama, config: LoraConfig, *, rng: np.random.Generator, adapter_name: str = "default"
+def put_on(
+    model: Module, adapter_name: str, parts: dict[str, AdapterPart], layer_class: type[AdapterLayer]
 ) -> list[str]:
-    """Freeze `model` and wrap the target layers in LoRALinear, in place; returns their paths.
+    """Wrap the layers at the paths of `parts` in `layer_class` (where they are not yet), give each its part, and make the
+    adapter the active one. Returns the paths. Every check comes before: this does not fail half way."""
+    enabled = _enabled(adapter_layers(model))  # within disable_adapters a new layer is disabled, too
+    for path, part in parts.items():
+        layer = _wrapped(model, path, layer_class)
+        layer.enabled = enabled
+        layer.add(adapter_name, part)
+    set_adapter(model, adapter_name)
+    return [plain(path) for path in parts]
 
-    At first the model acts as before, bit for bit, for B is zero. A second call with another `adapter_name` adds a
-    second adapter to the same base. Raises ValueError for targets that match nothing, a rank larger than a matrix or a
-    name in use, before anything is changed.
+
+def set_adapter(model: Module, adapter_name: str) -> None:
+    """Switch the whole model to one adapter: layers that do not have it act as their base.
+
+    Activation decides what trains: the adapter's parameters become trainable, all others of the model are frozen. Each
+    adapter is bit-equal to itself after any number of switches.
     """
-    if not isinstance(config, LoraConfig):
-        raise TypeError(f"config must be a LoraConfig, got {checks.shown(config)}")
-    checks.generator("rng", rng)
-    layers = match_targets(model, config.target_modules)
-    ranks = {path: pattern_value(config.rank_pattern, path, config.r) for path in layers}
-    for path, layer in layers.items():
-        if ranks[path] > min(layer.in_features, layer.out_features):
-            raise ValueError(
-                f"r must be at most {min(layer.in_features, layer.out_features)} for {path} of shape "
-                f"({layer.out_features}, {layer.in_features}), got {ranks[path]}"
-            )
-    if any(adapter_name in layer.adapters for layer in lora_layers(model).values()):
-        raise ValueError(f"adapter_name must be new, got {adapter_name!r}; the model has an adapter of that name")
+    refuse_merged(model)
+    get_adapter(model, adapter_name)
     freeze(model)
-    for path, layer in layers.items():
-        if not isinstance(layer, LoRALinear):
-            layer = LoRALinear(layer)
-            model.set_submodule(path, layer)
-        alpha = pattern_value(config.alpha_pattern, path, config.lora_alpha)
-        layer.add_adapter(adapter_name, ranks[path], alpha, config, rng=rng, dtype=model.dtype)
-    for layer in lora_layers(model).values():
-        layer.set_adapter(adapter_name if adapter_name in layer.adapters else None)
-    return list(layers)
-
-
-def lora_layers(model: Llama) -> dict[str, LoRALinear]:
-    """Every LoRALinear by its path."""
-    return {path: module for path, module in model.named_modules() if isinstance(module, LoRALinear)}
-
-
-class MergedLinear(Linear):
-    """A dense layer that remembers the LoRALinear it was merged from, so that unmerging is exact."""
-
-    @classmethod
-    def of(cls, layer: LoRALinear) -> "MergedLinear":
-        merged = cls.from_weight(layer.merged().weight.value, trainable=False)
-        merged.origin = (layer,)  # in a tuple: not a child, so no path leads to it
-        return merged
-
-
-def merge_lora(model: Llama, *, keep_unmerged: bool = True) -> list[str]:
-    """Replace each LoRALinear by one dense layer W + s B A, in place; returns the paths. No latency is left.
-
-    `keep_unmerged`: remember the LoRALinear for `unmerge_lora` (its memory stays); False forgets it. A 4-bit base
-    becomes dense and exact; quantizing the result again is lossy and up to the caller (`quantize_linears`).
-    """
-    checks.boolean("keep_unmerged", keep_unmerged)
-    layers = some_lora(model)
-    for path, layer in layers.items():
-        model.set_submodule(path, MergedLinear.of(layer) if keep_unmerged else layer.merged())
-    return list(layers)
-
-
-def unmerge_lora(model: Llama) -> list[str]:
-    """Put back what `merge_lora` replaced, bit for bit; returns the paths.
-
-    (PEFT subtracts s B A from the merged weight instead, which does not restore W bit for bit.)
-    """
-    merged = {path: module for path, module in model.named_modules() if isinstance(module, MergedLinear)}
-    if not merged:
-        raise ValueError("model must hold merged layers, got none; merge_lora(model) makes them")
-    for path, layer in merged.items():
-        model.set_submodule(path, layer.origin[0])
-    return list(merged)
-
-
-def set_adapter(model: Llama, adapter_name: str) -> None:
-    """Switch the whole model to one adapter: layers that do not have it act as their base."""
-    layers = some_lora(model)
-    names = sorted({name for layer in layers.values() for name in layer.adapters})
-    checks.one_of("adapter_name", adapter_name, names)
-    for layer in layers.values():
+    for layer in adapter_layers(model).values():
         layer.set_adapter(adapter_name if adapter_name in layer.adapters else None)
 
 
 @contextlib.contextmanager
-def disable_adapters(model: Llama) -> Iterator[Llama]:
-    """`with disable_adapters(model): ...`: inside, the base acts alone, bit for bit."""
-    layers = some_lora(model).values()
-    before = [layer.active for layer in layers]
-    for layer in layers:
-        layer.set_adapter(None)
+def disable_adapters(model: Module) -> Iterator[Module]:
+    """`with disable_adapters(model): ...`: inside, the base acts alone, bit for bit. What is active stays so, and acts
+    again afterwards."""
+    refuse_merged(model)
+    before = _enabled(some_adapters(model))
+    _enable(model, False)
     try:
         yield model
     finally:
-        for layer, name in zip(layers, before, strict=True):
-            layer.set_adapter(name)
+        _enable(model, before)  # also what was put on in the meantime
 
 
-def count_parameters(model: Llama) -> tuple[int, int]:
-    """(trainable, all) parameters; weights in four bits are no parameters and are not counted."""
-    parameters = list(model.parameters())
+def scale_adapter(model: Module, adapter_name: str, factor: float) -> None:
+    """Let an adapter act `factor` times as strongly as it was trained: s = scaling * factor. 1.0 is as trained, bit for bit.
+
+    The factor replaces an earlier one, is saved with the adapter, and multiplies LoRA's update and a bottleneck's output.
+    (PEFT: `set_scale`.) ValueError for a prefix or a prompt, where it has no meaning.
+    """
+    refuse_merged(model)
+    adapter = get_adapter(model, adapter_name)
+    factor = checks.real("factor", factor)
+    if adapter.factor is None:
+        raise ValueError(
+            f"adapter_name must be a LoRA or a bottleneck to be scaled, got {adapter_name!r}: "
+            f"{type(adapter.config).__name__} has no strength"
+        )
+    for part in adapter.parts.values():
+        part.factor = factor
+
+
+def delete_adapter(model: Module, adapter_name: str) -> None:
+    """Take one adapter off the model. Where it was active, the base acts alone until `set_adapter`; layers that hold no
+    adapter any more become what they were before the first one, the very same objects."""
+    refuse_merged(model)
+    get_adapter(model, adapter_name)
+    layers = adapter_layers(model)
+    for path in sorted(layers, key=len, reverse=True):  # a layer within a wrapper before the wrapper
+        layer = layers[path]
+        if adapter_name in layer.adapters:
+            layer.remove(adapter_name)
+        if not layer.adapters:
+            model.set_submodule(path, layer.base_layer)
+
+
+def freeze(model: Module) -> None:
+    """Make every parameter of `model` frozen: it ignores gradients, forgets what it has, and no dW is computed for it."""
+    for parameter in checks.instance("model", model, Module).parameters():
+        parameter.trainable = False
+        parameter.zero_grad()
+
+
+def count_parameters(model: Module) -> tuple[int, int]:
+    """(trainable, all) parameters: those of the base and of the active adapter. Weights in four bits are not parameters
+    and are not counted."""
+    parameters = list(checks.instance("model", model, Module).parameters())
     return sum(p.size for p in parameters if p.trainable), sum(p.size for p in parameters)
 
 
-def some_lora(model: Llama) -> dict[str, LoRALinear]:
-    """`lora_layers`, or ValueError if there are none."""
-    layers = lora_layers(model)
+def some_adapters(model: Module) -> dict[str, AdapterLayer]:
+    """`adapter_layers`, or ValueError if there are none."""
+    layers = adapter_layers(model)
     if not layers:
         raise ValueError("model must have LoRA layers, got none; apply_lora(model, ...) puts them on")
     return layers
 
 
-def pattern_value(pattern, path, default):
-    """What `rank_pattern` or `alpha_pattern` says for a path, or the default."""
-    return next((value for key, value in pattern.items() if ends_in(path, key)), default)
+def _enabled(layers):
+    return all(layer.enabled for layer in layers.values())
+
+
+def _enable(model, enabled):
+    for layer in adapter_layers(model).values():
+        layer.enabled = enabled
+
+
+def _wrapped(model, path, layer_class):
+    """The `layer_class` at `path`: one that is there already, outermost or within other wrappers, or a new one around all."""
+    outermost = layer = model.get_submodule(path)
+    while isinstance(layer, AdapterLayer):
+        if type(layer) is layer_class:
+            return layer
+        layer = layer.base_layer
+    wrapped = layer_class(outermost)
+    model.set_submodule(path, wrapped)
+    return wrapped

@@ -13,8 +13,7 @@ import numpy as np
 from minilora import checks
 from minilora.adapters.lora import LoraConfig
 from minilora.adapters.quantized import QuantizedLinear
-from minilora.adapters.surgery import pattern_value
-from minilora.adapters.targets import match_targets
+from minilora.adapters.targets import match_targets, pattern_value
 from minilora.nn.config import LlamaConfig
 from minilora.nn.llama import Llama
 from minilora.nn.module import Module, Parameter

@@ -12,11 +12,27 @@ PENDING = object()  # instead of an rng: draw nothing, the weights come later (L
 class LinearFace(Module):
     """What every linear layer shows, dense, in four bits or with LoRA, so that each can stand in another's place.
 
-    `in_features`, `out_features`, `y, backward = layer(x)` on (..., in) -> (..., out), and `dense_weight()` (out, in).
+    `in_features`, `out_features`, `dtype`, `y, backward = layer(x)` on (..., in) -> (..., out), and `dense_weight()`
+    (out, in). A layer says where its weight's `weight_shape` and `dtype` come from; the rest follows.
     """
 
-    in_features: int
-    out_features: int
+    @property
+    def weight_shape(self) -> tuple[int, int]:
+        """(out, in)"""
+        raise NotImplementedError
+
+    @property
+    def dtype(self) -> np.dtype:
+        """What the layer computes in: the dtype of x, of y and of `dense_weight()`."""
+        raise NotImplementedError
+
+    @property
+    def in_features(self) -> int:
+        return self.weight_shape[1]
+
+    @property
+    def out_features(self) -> int:
+        return self.weight_shape[0]
 
     def dense_weight(self) -> np.ndarray:
         """The weight that the layer acts with, as a dense (out, in) array."""
@@ -37,17 +53,18 @@ class Linear(LinearFace):
     @classmethod
     def from_weight(cls, weight: np.ndarray, trainable: bool = True) -> "Linear":
         """A Linear around an array (out, in), which it takes over without a copy."""
-        layer = cls.__new__(cls)
-        layer.weight = Parameter(checks.float_array("weight", weight, ndim=(2,)), trainable)
+        checks.float_array("weight", weight, ndim=(2,))
+        layer = cls(weight.shape[1], weight.shape[0], rng=PENDING, dtype=weight.dtype)
+        layer.weight = Parameter(weight, trainable)
         return layer
 
     @property
-    def in_features(self) -> int:
-        return self.weight.shape[1]
+    def weight_shape(self) -> tuple[int, int]:
+        return self.weight.shape
 
     @property
-    def out_features(self) -> int:
-        return self.weight.shape[0]
+    def dtype(self) -> np.dtype:
+        return self.weight.dtype
 
     def dense_weight(self) -> np.ndarray:
         """The weight as a dense (out, in) array: here the weight itself, not a copy."""

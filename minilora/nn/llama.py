@@ -162,7 +162,8 @@ class Llama(Module):
         """The output layer: `lm_head`, or the embedding matrix at work a second time where they are tied."""
         if not self.config.tie_word_embeddings:
             return self.lm_head
-        tied = Linear.__new__(Linear)
+        V, D = self.embed_tokens.weight.shape
+        tied = Linear(D, V, rng=PENDING, dtype=self.dtype)
         tied.weight = self.embed_tokens.weight  # the very same Parameter: both uses add to its gradient
         return tied
 

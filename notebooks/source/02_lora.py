@@ -27,7 +27,7 @@ from minilora import (
     merge_lora,
     set_adapter,
 )
-from minilora.adapters import LoRALinear, count_parameters, lora_layers
+from minilora.adapters import LoRA, LoRALinear, count_parameters, lora_layers
 from minilora.course import show, style, table
 from minilora.course.exercises import check
 from minilora.nn import Linear
@@ -66,7 +66,7 @@ table(
 # This is all of LoRA: forward, and each line of backward under the line that it inverts.
 
 # %%
-show(LoRALinear.__call__)
+show(LoRA.__call__)
 
 # %% [markdown]
 # The base layer is asked for its own backward, so whatever it is (dense, or in four bits) is its own affair. That is why QLoRA needs no
@@ -75,7 +75,7 @@ show(LoRALinear.__call__)
 # %%
 rng = np.random.default_rng(0)
 layer = LoRALinear(Linear.from_weight(rng.standard_normal((3, 5)), trainable=False))
-layer.add_adapter("default", 2, 4, LoraConfig(r=2, lora_alpha=4), rng=rng, dtype=np.float64)
+layer.add_adapter("default", LoraConfig(r=2, lora_alpha=4), rng=rng)
 x, dy = rng.standard_normal((7, 5)), rng.standard_normal((7, 3))
 y, backward = layer(x)
 dx = backward(dy)
@@ -161,11 +161,8 @@ for use_rslora in (False, True):
         one = LoRALinear(Linear.from_weight(np.zeros((64, 64)), trainable=False))
         one.add_adapter(
             "default",
-            r,
-            8,
             LoraConfig(r=r, lora_alpha=8, use_rslora=use_rslora),
             rng=np.random.default_rng(r),
-            dtype=np.float64,
         )
         _, backward = one(x)
         backward(dy)

@@ -158,7 +158,7 @@ for optimizer in ("gradient descent", "AdamW"):
         for r in ranks:
             lora = LoraConfig(r=r, lora_alpha=8, use_rslora=use_rslora)
             layer = LoRALinear(Linear.from_weight(np.zeros_like(change), trainable=False))
-            layer.add_adapter("one", r, 8, lora, rng=np.random.default_rng(r), dtype=np.float64)
+            layer.add_adapter("one", lora, rng=np.random.default_rng(r))
             adam = AdamW([layer.lora_A, layer.lora_B], lr=0.005, weight_decay=0.0)
             for _ in range(200):
                 adam.zero_grad()

@@ -143,7 +143,7 @@ draw("rank_known")
 
 # %% tags=["whiteboard"]
 layer = LoRALinear(Linear.from_weight(W, trainable=False))
-layer.add_adapter("default", 2, 4, LoraConfig(r=2, lora_alpha=4), rng=rng, dtype=float)
+layer.add_adapter("default", LoraConfig(r=2, lora_alpha=4), rng=rng)
 y, backward = layer(x)
 backward(dy)
 assert np.array_equal(y, x @ W.T) and not layer.lora_A.grad.any() and layer.lora_B.grad.any()
@@ -408,7 +408,7 @@ dropped = ops.dropout(ones, 0.1, rng)[0]
 assert abs((dropped == 0).mean() - 0.1) < 0.01 and abs(dropped.mean() - 1) < 0.01
 
 # %% [markdown]
-# **Evidence.** `LoRALinear.__call__`: the base layer gets `x`, the bypass gets `dropped`.
+# **Evidence.** `LoRA.__call__`: the base layer gets `x`, the bypass gets `dropped`.
 #
 # **They go on to ask.** Does it make training slower? Yes, somewhat, and it keeps one more mask for each layer.
 #
@@ -559,7 +559,7 @@ with tempfile.TemporaryDirectory() as folder:
         TrainingConfig(max_steps=5, learning_rate=0.006),
         EpochBatches(*encoded, 32, seed=0),
     ).train()
-    save_adapter(model, adapter, config)
+    save_adapter(model, adapter)
     fresh = load_base()
     load_adapter(fresh, adapter)
     merge_lora(fresh)
@@ -613,7 +613,7 @@ assert 2 * 175e9 == 350e9
 assert round(350e9 / 37_748_736, -2) == 9_300  # "10,000 times smaller"
 
 # %% [markdown]
-# **Evidence.** `save_adapter` and `load_adapter` in minilora/adapters/surgery.py; question 22.
+# **Evidence.** `save_adapter` and `load_adapter` in minilora/adapters/state.py; question 22.
 #
 # **They go on to ask.** Keys? `base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight`.
 #

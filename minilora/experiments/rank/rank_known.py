@@ -58,7 +58,7 @@ def fit(change: np.ndarray, r: int, config: Config, rng: np.random.Generator) ->
     """
     weight = rng.standard_normal(change.shape) / np.sqrt(config.in_features)
     layer = LoRALinear(Linear.from_weight(weight, trainable=False))
-    layer.add_adapter("default", r, r, LoraConfig(r=r, lora_alpha=r), rng=rng, dtype=np.float64)
+    layer.add_adapter("default", LoraConfig(r=r, lora_alpha=r), rng=rng)
     x = np.eye(config.in_features)
     target = x @ (weight + change).T
     optimizer = AdamW([layer.lora_A, layer.lora_B], lr=config.learning_rate, weight_decay=0.0)

@@ -1,0 +1,35 @@
+"""Every method by name: its config, how it is put on, and what a file of it needs. Files and commands look here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from minilora.adapters.adapter import AdapterLayer, AdapterPart
+from minilora.adapters.lora import LoraConfig, LoRALinear, apply_lora, lora_parts
+
+
+@dataclass(frozen=True)
+class Method:
+    """`config`: the class of its configs. `apply(model, config, rng=..., adapter_name=...)` puts it on.
+
+    `parts(model, config, rng)` makes its parts by path without touching the model, drawn, or zero where rng is None (a file
+    fills them); `layer` is the class that wraps what stands at those paths.
+    """
+
+    name: str
+    config: type
+    apply: Callable[..., list[str]]
+    parts: Callable[..., dict[str, AdapterPart]]
+    layer: type[AdapterLayer]
+
+
+METHODS = {method.name: method for method in (Method("lora", LoraConfig, apply_lora, lora_parts, LoRALinear),)}
+
+
+def method_of(config: Any) -> Method:
+    """The method whose config this is. TypeError if it is none."""
+    for method in METHODS.values():
+        if type(config) is method.config:
+            return method
+    known = ", ".join(method.config.__name__ for method in METHODS.values())
+    raise TypeError(f"config must be one of {known}; got {type(config).__name__}")
