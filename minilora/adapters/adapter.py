@@ -1,6 +1,6 @@
 """What every adapter is, and the layer that holds several of them by name and lets one act."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -38,10 +38,6 @@ class AdapterPart(Module):
     def __call__(self, base_layer: Module, x: np.ndarray, **kwargs):
         """y and backward(dy) -> dx of the base layer with this adapter."""
         raise NotImplementedError
-
-    def state(self) -> dict[str, np.ndarray]:
-        """{name: array} of all its parameters; no copies."""
-        return {name: parameter.value for name, parameter in self.named_parameters()}
 
     def set_trainable(self, trainable: bool) -> None:
         """Let it learn, or freeze it: then its gradients are forgotten, too."""
@@ -120,30 +116,6 @@ class InstalledAdapter(Module):
     def named_children(self) -> Iterator[tuple[str, Module]]:
         for path, part in self.parts.items():
             yield plain(path), part
-
-    def state(self) -> dict[str, np.ndarray]:
-        """{"layers.0.self_attn.q_proj.lora_A": array, ...}; no copies."""
-        return {
-            f"{plain(path)}.{name}": array for path, part in self.parts.items() for name, array in part.state().items()
-        }
-
-    def load_state(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Copy `arrays` into the parts, in place. ValueError that lists every mismatch, before anything is changed."""
-        mine = self.state()
-        faults = [f"{name} is missing" for name in mine.keys() - arrays.keys()]
-        faults += [f"{name} is unexpected" for name in arrays.keys() - mine.keys()]
-        for name in mine.keys() & arrays.keys():
-            given, needed = arrays[name], mine[name]
-            if given.shape != needed.shape:
-                faults.append(f"{name} must have the shape {needed.shape}, got {given.shape}")
-            elif given.dtype != needed.dtype:
-                faults.append(f"{name} must be {needed.dtype}, got {given.dtype}")
-            elif not np.isfinite(given).all():
-                faults.append(f"{name} must be finite, got NaN or infinity in it")
-        if faults:
-            raise ValueError("; ".join(sorted(faults)))
-        for name, array in mine.items():
-            array[...] = arrays[name]
 
 
 def plain(path: str) -> str:

@@ -3,12 +3,13 @@
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from minilora import checks, storage
+from minilora import checks, schema, storage
 from minilora.adapters.adapter import AdapterLayer, InstalledAdapter, get_adapter
 from minilora.adapters.merging import MergedLinear, refuse_merged
 from minilora.adapters.methods import METHODS, method_of
@@ -17,7 +18,13 @@ from minilora.adapters.surgery import check_new_adapter, put_on
 from minilora.nn.module import Module, Parameter
 from minilora.quant import QuantizedTensor
 
-METADATA = {"method", "config", "factor", "base_fingerprint", "notes"}
+METADATA = {  # in every adapter's file; what config must hold, its method says
+    "method": partial(checks.one_of, choices=METHODS),
+    "config": partial(checks.instance, kind=dict),
+    "factor": schema.nullable(checks.real),
+    "base_fingerprint": checks.string,
+    "notes": partial(checks.instance, kind=dict),
+}
 
 
 def base_fingerprint(model: Module) -> str:
@@ -76,22 +83,10 @@ class AdapterFile:
 def read_adapter(path: str | os.PathLike) -> AdapterFile:
     """Read an adapter's file without a model. FileNotFoundError, or ValueError that names the file and its fault."""
     arrays, metadata = storage.load_arrays(path)
-    if metadata.keys() != METADATA:
-        lacking, unknown = sorted(METADATA - metadata.keys()), sorted(metadata.keys() - METADATA)
-        raise ValueError(
-            f"{path} must hold an adapter: its metadata lacks {lacking} and has the unknown {unknown}; save_adapter writes "
-            "such files"
-        )
-    try:
-        method = METHODS[checks.one_of("method", metadata["method"], METHODS)]
-        config = _config(method.config, metadata["config"])
-        factor = metadata["factor"]
-        factor = None if factor is None else checks.real("factor", factor)
-        fingerprint = checks.string("base_fingerprint", metadata["base_fingerprint"])
-        notes = checks.instance("notes", metadata["notes"], dict)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged or was changed by hand: {error}; save it again") from error
-    return AdapterFile(method.name, config, factor, fingerprint, notes, arrays)
+    note = schema.check(path, metadata, METADATA)
+    method = METHODS[note["method"]]
+    config = schema.check(path, {"config": note["config"]}, {"config": schema.config(method.config)})["config"]
+    return AdapterFile(method.name, config, note["factor"], note["base_fingerprint"], note["notes"], arrays)
 
 
 def load_adapter(model: Module, path: str | os.PathLike, adapter_name: str = "default", force: bool = False) -> Any:
@@ -151,18 +146,6 @@ def _packed_arrays(q: QuantizedTensor, prefix: str) -> Iterator[tuple[str, np.nd
         yield f"{what} absmax", q.absmax.absmax
     else:
         yield f"{what} absmax", q.absmax
-
-
-def _config(config_class: type, given: Any) -> Any:
-    """The config from a file's JSON: exactly the fields of its class, which checks their types and ranges itself."""
-    names = {field.name for field in fields(config_class)}
-    checks.instance("config", given, dict)
-    if given.keys() != names:
-        lacking, unknown = sorted(names - given.keys()), sorted(given.keys() - names)
-        raise ValueError(
-            f"config must have the fields of {config_class.__name__}; lacking {lacking}, unknown {unknown}"
-        )
-    return config_class(**given)
 
 
 def _converted(arrays, adapter):

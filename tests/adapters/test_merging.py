@@ -94,9 +94,9 @@ def test_refusals(rng, make_model, all_linear):
 
 def test_a_merged_layer_shares_nothing_with_its_base(rng):
     layer = LoRALinear(Linear(6, 4, rng=rng))
-    for _ in range(2):  # without an adapter, and with one
+    for name in ("one", "two"):  # without an adapter, and with one
         merged = layer.merged()
         assert not np.shares_memory(merged.weight.value, layer.base_layer.weight.value)
         assert not merged.weight.trainable
         np.testing.assert_array_equal(merged.dense_weight(), layer.dense_weight())
-        layer.add_adapter("default", LoraConfig(r=2), rng=rng)
+        layer.add_adapter(name, LoraConfig(r=2), rng=rng)
