@@ -77,6 +77,121 @@ SAFETENSORS = {
 }
 
 
+# ---- GGUF -----------------------------------------------------------------------------------------------------------
+
+F32, Q4_0, I8, I64, TYPES = 0, 2, 24, 27, 42  # TYPES: one more than the largest number of a type
+
+
+def string(text):
+    raw = text if isinstance(text, bytes) else text.encode()
+    return struct.pack("<Q", len(raw)) + raw
+
+
+def pair(key, kind, value):
+    """One key-value pair; `value` is packed already."""
+    return string(key) + struct.pack("<i", kind) + value
+
+
+def tensor(name, shape, kind, offset, dims=None):
+    """The description of a tensor, its shape as GGUF has it: the contiguous axis first."""
+    dims = len(shape) if dims is None else dims
+    return string(name) + struct.pack(f"<I{len(shape)}qiQ", dims, *shape, kind, offset)
+
+
+def gguf(pairs=(), tensors=(), data=b"", magic=b"GGUF", version=3, counts=None, alignment=32):
+    counts = (len(tensors), len(pairs)) if counts is None else counts
+    header = magic + struct.pack("<I", version) + struct.pack("<2q", *counts) + b"".join(pairs) + b"".join(tensors)
+    return header + bytes(-len(header) % alignment) + data
+
+
+PAIRS = [
+    pair("a.string", 8, string("text")),
+    pair("a.number", 4, struct.pack("<I", 7)),
+    pair("strings", 9, struct.pack("<iQ", 8, 2) + string("x") + string("")),
+    pair("numbers", 9, struct.pack("<iQ3h", 3, 3, 1, -2, 3)),
+    pair("bools", 9, struct.pack("<iQ2B", 7, 2, 0, 5)),
+]
+TENSORS = [tensor("one", (3, 2), F32, 0), tensor("two", (32, 2), Q4_0, 32)]  # 24 bytes and 36, each padded to 32
+DATA = bytes(96)
+
+
+def align(number, kind=4):
+    return pair("general.alignment", kind, struct.pack("<I", number))
+
+
+# The cases of llama.cpp's tests/test-gguf.cpp under its names: (file, is it sound?, with data?).
+GGUF = {
+    "HEADER_BAD_MAGIC": (gguf(magic=b"FUGG"), False, False),
+    "HEADER_BAD_VERSION_0": (gguf(version=0), False, False),
+    "HEADER_BAD_VERSION_1": (gguf(version=1), False, False),
+    "HEADER_BAD_VERSION_FUTURE": (gguf(version=4), False, False),
+    "HEADER_BAD_N_KV": (gguf(counts=(0, -1)), False, False),
+    "HEADER_BAD_N_TENSORS": (gguf(counts=(-1, 0)), False, False),
+    "HEADER_EMPTY": (gguf(), True, False),
+    "KV_BAD_KEY_SIZE": (gguf([struct.pack("<Q", 2**64 - 1) + PAIRS[0][8:]]), False, False),
+    "KV_EMPTY_KEY": (gguf([pair("", 4, bytes(4))]), False, False),
+    "KV_BAD_TYPE": (gguf([pair("k", 13, bytes(4))]), False, False),
+    "KV_BAD_VALUE_SIZE": (gguf([pair("k", 8, struct.pack("<Q", 2**40))]), False, False),
+    "KV_DUPLICATE_KEY": (gguf([PAIRS[0], PAIRS[0]]), False, False),
+    "KV_BAD_ALIGN": (gguf([*PAIRS, align(13)], alignment=13), False, False),
+    "KV_WRONG_TYPE_ALIGN": (gguf([*PAIRS, align(32, 5)]), False, False),
+    "KV_SUCCESS": (gguf(PAIRS), True, False),
+    "TENSORS_BAD_NAME_SIZE": (gguf(PAIRS, [tensor("n" * 64, (3, 2), F32, 0)]), False, False),
+    "TENSORS_BAD_N_DIMS": (gguf(PAIRS, [tensor("one", (3, 2), F32, 0, dims=5)]), False, False),
+    "TENSORS_BAD_SHAPE": (gguf(PAIRS, [tensor("one", (-1, -1), F32, 0)]), False, False),
+    "TENSORS_ZERO_DIM": (gguf(PAIRS, [tensor("one", (32, 0), Q4_0, 0)]), True, False),
+    "TENSORS_NE_TOO_BIG": (gguf(PAIRS, [tensor("one", (4 * (2**31 - 1),) * 2, F32, 0)]), False, False),
+    "TENSORS_NBYTES_TOO_BIG": (gguf(PAIRS, [tensor("one", (1_534_000_000,) * 2, I64, 0)]), False, False),
+    "TENSORS_BAD_TYPE": (gguf(PAIRS, [tensor("one", (3, 2), TYPES, 0)]), False, False),
+    "TENSORS_BAD_OFFSET": (gguf(PAIRS, [tensor("one", (3, 2), F32, 2**64 - 1)]), False, False),
+    "TENSORS_DUPLICATE_NAME": (gguf(PAIRS, [TENSORS[0], tensor("one", (3, 2), F32, 32)]), False, False),
+    "TENSORS_BAD_ALIGN": (gguf([*PAIRS, align(13)], [TENSORS[0]], alignment=13), False, False),
+    "TENSORS_INCONSISTENT_ALIGN": (gguf(PAIRS, [TENSORS[0], tensor("two", (32, 2), Q4_0, 24)]), False, False),
+    "TENSORS_SUCCESS": (gguf(PAIRS, TENSORS), True, False),
+    "TENSORS_CUSTOM_ALIGN": (
+        gguf([*PAIRS, align(1)], [TENSORS[0], tensor("two", (32, 2), Q4_0, 24)], alignment=1),
+        True,
+        False,
+    ),
+    "DATA_NOT_ENOUGH_DATA": (gguf(PAIRS, TENSORS, DATA[:-1]), False, True),
+    "DATA_BAD_ALIGN": (gguf([*PAIRS, align(13)], TENSORS, DATA, alignment=13), False, True),
+    "DATA_INCONSISTENT_ALIGN": (gguf(PAIRS, [TENSORS[0], tensor("two", (32, 2), Q4_0, 24)], DATA), False, True),
+    "DATA_MEM_SIZE_OVERFLOW": (
+        gguf(PAIRS, [tensor("a", (2**63 - 64,), I8, 0), tensor("b", (2**63 - 64,), I8, 2**63 - 64)], DATA),
+        False,
+        True,
+    ),
+    "DATA_SUCCESS": (gguf(PAIRS, TENSORS, DATA), True, True),
+    "DATA_CUSTOM_ALIGN": (
+        gguf([*PAIRS, align(1)], [TENSORS[0], tensor("two", (32, 2), Q4_0, 24)], DATA[:60], alignment=1),
+        True,
+        True,
+    ),
+    # more, by the rules of ggml/src/gguf.cpp
+    "empty file": (b"", False, False),
+    "big endian": (gguf(version=0x03000000), False, False),
+    "a million dimensions": (gguf(PAIRS, [tensor("one", (3, 2), F32, 0, dims=10**6)]), False, False),
+    "an array longer than the file": (gguf([pair("k", 9, struct.pack("<iQ", 4, 2**29))]), False, False),
+    "an array of 2^64 - 1": (gguf([pair("k", 9, struct.pack("<iQ", 0, 2**64 - 1))]), False, False),
+    "strings longer than the file": (gguf([pair("k", 9, struct.pack("<iQ", 8, 2**29))]), False, False),
+    "an array of arrays": (gguf([pair("k", 9, struct.pack("<iQ", 9, 1) + bytes(12))]), False, False),
+    "a product that overflows": (gguf(PAIRS, [tensor("one", (2**32, 2**32, 2**32, 2**32), F32, 0)]), False, False),
+    "a row of half a block": (gguf(PAIRS, [tensor("one", (16, 4), Q4_0, 0)], DATA), False, True),
+    "a type that was given up": (gguf(PAIRS, [tensor("one", (32, 2), 4, 0)], DATA), False, True),
+    "tensors out of order": (gguf(PAIRS, TENSORS[::-1], DATA), False, True),
+    "a hole between tensors": (gguf(PAIRS, [TENSORS[0], tensor("two", (32, 2), Q4_0, 64)], DATA + DATA), False, True),
+    "names equal up to a zero byte": (
+        gguf(PAIRS, [tensor(b"one\0a", (3, 2), F32, 0), tensor(b"one\0b", (3, 2), F32, 32)]),
+        False,
+        False,
+    ),
+    "a key that is not UTF-8": (gguf([pair(b"\xff", 4, bytes(4))]), True, False),
+    "bytes after the tensors": (gguf(PAIRS, TENSORS, DATA + b"more"), True, True),
+    "alignment 0": (gguf([align(0)], [TENSORS[0]], DATA), False, True),
+    "alignment 2^31": (gguf([align(2**31)], [TENSORS[0]], DATA), False, False),
+}
+
+
 def mutate(sound, rng, numbers):
     """One to three random edits of `sound`. `numbers`: byte strings worth putting in (lengths, counts, digits)."""
     data = bytearray(sound)
@@ -135,7 +250,23 @@ def open_safetensors(path):
     return SafetensorsFile(path)
 
 
-FORMATS = {"safetensors": (sound_safetensors, open_safetensors, WORDS + DIGITS)}
+def sound_gguf():
+    return gguf(PAIRS, TENSORS, bytes(range(96)))
+
+
+def open_gguf(path, data=True):
+    from minilora.interop.gguf import GGUFFile
+
+    file = GGUFFile(path, data=data)
+    for key in file.metadata:
+        file.metadata[key]
+    return file
+
+
+FORMATS = {
+    "safetensors": (sound_safetensors, open_safetensors, WORDS + DIGITS),
+    "gguf": (sound_gguf, open_gguf, WORDS + [struct.pack("<i", n) for n in range(-1, 43)]),
+}
 
 
 def verdict(opener, data, folder, read=False):
