@@ -6,7 +6,7 @@ from minilora.nn.generate import generate, stream
 from minilora.nn.layers import Embedding, Linear, RMSNorm
 from minilora.nn.llama import MLP, Attention, Block, Llama
 from minilora.nn.module import Module, Parameter, PendingParameter
-from minilora.nn.past import KVCache
+from minilora.nn.past import KVCache, Past, Prefix
 
 __all__ = [
     "MLP",
@@ -20,7 +20,9 @@ __all__ = [
     "LlamaConfig",
     "Module",
     "Parameter",
+    "Past",
     "PendingParameter",
+    "Prefix",
     "RMSNorm",
     "checkpoint_blocks",
     "generate",

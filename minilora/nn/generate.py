@@ -80,7 +80,8 @@ def stream(
         checks.generator("rng", rng)
     elif top_k is not None or top_p is not None:
         raise ValueError(f"top_k and top_p need a temperature above 0, got {temperature}; at 0 the choice is greedy")
-    model.check_tokens(token_ids, past=max_new_tokens - 1)  # the last token is produced, never read
+    new = max_new_tokens - 1  # the last token is produced, never read
+    model.check_tokens(token_ids, past=model.virtual_tokens + new)
     keep_memory()
 
     def choose(logits):

@@ -9,7 +9,7 @@ from minilora.nn import ops
 from minilora.nn.config import LlamaConfig
 from minilora.nn.layers import PENDING, Embedding, Linear, RMSNorm, check_dtype, check_token_ids
 from minilora.nn.module import Module, PendingParameter
-from minilora.nn.past import KVCache
+from minilora.nn.past import KVCache, Past
 from minilora.nn.rope import rope, rope_table
 
 
@@ -36,15 +36,15 @@ class Attention(Module):
         k, k_rope_backward = rope(self._split(k), cos[start:], sin[start:])  # (B, T, K*d) -> (B, K, T, d)
         v = self._split(v)
         if cache is not None:
-            k, v = cache.append(k, v)  # (B, K, S, d): the past and the new
+            (k, v), past_backward = cache.extend(k, v)  # (B, K, S, d): the past and the new
         a, attention_backward = ops.causal_attention(q, k, v)
         y, o_backward = self.o_proj(self._join(a), rng=rng)
 
         def backward(dy):
-            if cache is not None:
-                raise ValueError("a forward with a cache has no backward; call the model without cache to train it")
             da = self._split(o_backward(dy))
             dq, dk, dv = attention_backward(da)
+            if cache is not None:
+                dk, dv = past_backward(dk, dv)
             dq, dk = q_rope_backward(dq), k_rope_backward(dk)
             # x goes into q, k and v   =>  dx is the sum of what comes back from each
             dx = q_backward(self._join(dq))
@@ -123,6 +123,8 @@ class Llama(Module):
     Parameters carry Hugging Face's paths without the leading "model."; a tied head has no parameter of its own.
     """
 
+    virtual_tokens = 0  # positions that what is put on from outside takes before the first token
+
     def __init__(self, config: LlamaConfig, *, rng, dtype=np.float32):
         if not isinstance(config, LlamaConfig):
             raise TypeError(f"config must be a LlamaConfig, got {checks.shown(config)}")
@@ -184,15 +186,38 @@ class Llama(Module):
         Raises TypeError or ValueError for token ids that are not integers, out of range, empty or too long, and for a
         `cache` that does not fit model and batch; nothing has changed then.
         """
-        self.check_tokens(token_ids, past=0 if cache is None else check_cache(cache, self, token_ids))
+        past = 0 if cache is None else check_cache(cache, self, token_ids)
+        self.check_tokens(token_ids, past=past or self.virtual_tokens)
         checks.integer("logits_to_keep", logits_to_keep, low=0)
         checks.boolean("inference", inference)
         if rng is not None:
             checks.generator("rng", rng)
-        T = token_ids.shape[1]
+        x, embed_backward = self.embed_tokens(token_ids)  # (B, T) -> (B, T, D)
+        logits, layers_backward = self.forward_from(
+            x, rng=rng, cache=cache, inference=inference, logits_to_keep=logits_to_keep
+        )
+
+        def backward(dlogits):
+            embed_backward(layers_backward(dlogits))
+
+        return logits, backward
+
+    def forward_from(
+        self,
+        x: np.ndarray,
+        *,
+        rng: np.random.Generator | None = None,
+        cache: Sequence[Past] | None = None,
+        inference: bool = False,
+        logits_to_keep: int = 0,
+    ) -> tuple[np.ndarray, Callable]:
+        """From below the first block: x (B, T, D), as the embedding gives it, to logits and backward(dlogits) -> dx.
+
+        `cache`: one Past per layer, a KVCache or a Prefix. The rest as in `model(token_ids)`.
+        """
+        T = x.shape[1]
         first = T - min(logits_to_keep or T, T)  # position whose logits come first
         backwards = []
-        x, embed_backward = self.embed_tokens(token_ids)  # (B, T) -> (B, T, D)
         for i, layer in enumerate(self.layers):
             x, layer_backward = layer(x, rng=rng, cache=None if cache is None else cache[i])
             if not inference:
@@ -209,7 +234,7 @@ class Llama(Module):
                 dx = np.concatenate([np.zeros((len(dx), first, dx.shape[2]), dx.dtype), dx], axis=1)
             for layer_backward in reversed(backwards):
                 dx = layer_backward(dx)
-            embed_backward(dx)
+            return dx
 
         return logits, backward
 

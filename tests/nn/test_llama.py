@@ -174,3 +174,19 @@ def test_randomness_is_a_keyword(make_model):
             call(ids if call is model else x, rng)
     with pytest.raises(TypeError, match="positional argument"):
         model.loss(ids, ids, rng)
+
+
+def test_forward_from_is_the_model_below_its_embedding(check, make_model, rng):
+    model, ids = make_model(), rng.integers(0, 37, (2, 5))
+    x, _ = model.embed_tokens(ids)
+    np.testing.assert_array_equal(model.forward_from(x)[0], model(ids)[0])
+    np.testing.assert_array_equal(model.forward_from(x, logits_to_keep=2)[0], model(ids, logits_to_keep=2)[0])
+    check(lambda x: model.forward_from(x, logits_to_keep=2), rng.standard_normal((2, 5, 24)), module=model)
+
+
+def test_virtual_tokens_take_positions(make_model):
+    model = make_model(max_position_embeddings=8)
+    model.virtual_tokens = 3
+    model(np.ones((1, 5), int))
+    with pytest.raises(ValueError, match="max_position_embeddings = 8 positions, got 9"):
+        model(np.ones((1, 6), int))
