@@ -19,6 +19,7 @@ class Exercise:
     whole lines are missing; the last name that it defines is the answer, a function or a value. `solution`: what fills
     the hole. `mistakes`: {what fills it wrongly: what to say to it}; the text says what is wrong, not what is right.
     `cases(rng)`: argument tuples to try a function on; None if the answer is a value. `learned`: said when it is right.
+    `understanding`: it asks for a prediction or a reason, which no formula shown in the lesson gives.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Exercise:
     mistakes: Mapping[str, str]
     cases: Callable[[np.random.Generator], list[tuple]] | None = None
     learned: str = ""
+    understanding: bool = False
 
     def cell(self, filling: str = "...") -> str:
         """The code cell with its hole filled (by default left blank)."""

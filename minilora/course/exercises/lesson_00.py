@@ -1,4 +1,4 @@
-"""Exercises of 00_start_here: the three numbers that one should be able to find without a computer."""
+"""Exercises of 00_start_here: the size of an adapter, the bypass, four bits, and what fills the memory."""
 
 import numpy as np
 
@@ -33,7 +33,7 @@ A linear layer has 4096 inputs and 11008 outputs. How many numbers does LoRA of 
             "16 * 4096 / (4096 * 11008)": "only A is counted; B is trained as well.",
             "16 * 11008 / (4096 * 11008)": "only B is counted; A is trained as well.",
             "100 * 16 * (4096 + 11008) / (4096 * 11008)": "that is in percent; a share between 0 and 1 is asked for.",
-            "(4096 * 11008) / (16 * (4096 + 11008))": "the fraction stands on its head.",
+            "(4096 * 11008) / (16 * (4096 + 11008))": "numerator and denominator are swapped: trained over all.",
         },
         learned="Half a percent, and still a quarter of a million numbers in this one layer.",
     ),
@@ -54,6 +54,11 @@ The forward of LoRA: the frozen layer, plus the bypass through `lora_A` (r, in) 
             "x @ W.T + alpha * (x @ lora_A.T) @ lora_B.T": "alpha is not divided by r.",
             "(alpha / r) * (x @ W.T + (x @ lora_A.T) @ lora_B.T)": "the scaling belongs to the bypass alone.",
             "x @ W.T + (alpha / r) * x @ lora_B.T @ lora_A.T": "A and B are swapped: x meets A first.",
+            "x @ W + (alpha / r) * (x @ lora_A.T) @ lora_B.T": "a .T is missing: W is (out, in), so a row of x meets W.T.",
+            "x @ W.T + (alpha / r) * (x @ lora_A) @ lora_B": "the .T of A is missing: lora_A is (r, in), so a row of x meets lora_A.T.",
+            "x @ W.T + (alpha / r) * (x @ lora_A.T) @ lora_B": "the .T of B is missing: lora_B is (out, r), and h = x Aᵀ is (N, r).",
+            "W @ x + (alpha / r) * lora_B @ (lora_A @ x)": "that is the column form, y = W x; here an input is a row of x, so y = x Wᵀ.",
+            "W @ x.T + (alpha / r) * lora_B @ (lora_A @ x.T)": "that is the column form, (out, N): transpose it.",
         },
         cases=_bypasses,
         learned="With lora_B at zero, this is x Wᵀ: training starts from the model as it is.",
@@ -96,5 +101,27 @@ return levels[codes] * scale""": "searchsorted gives the next level above, not t
         },
         cases=_blocks,
         learned="The largest weight of a block comes back exactly, because -1 and 1 are levels. The others move a little.",
+    ),
+    Exercise(
+        name="what_grows",
+        title="which part of the memory",
+        question="""
+No formula, a prediction. A QLoRA run holds three things: the frozen `"weights"`, the `"adapter"` (with its gradients and AdamW's
+moments) and the `"activations"`. Which one grows if you double the rank? If you double the batch? If you store the base in 8 bits
+instead of 4? Three words, in this order.""",
+        code="grows = ____",
+        solution='("adapter", "activations", "weights")',
+        mistakes={
+            '("weights", "activations", "weights")': "rank is the size of A and B; the frozen weights do not know of it.",
+            '("adapter", "weights", "weights")': "there is one copy of the weights, however many examples pass through it.",
+            '("adapter", "adapter", "weights")': "A and B have one gradient, summed over the batch: its size does not depend on the batch.",
+            '("adapter", "activations", "adapter")': "the adapter stays in floating point; only the base is quantized.",
+            '("adapter", "activations", "activations")': "activations are computed in floating point, whatever the base is stored in.",
+            '("activations", "activations", "weights")': (
+                "the bypass keeps r numbers per token, which is little; double the rank and A, B and their moments double."
+            ),
+        },
+        learned="So out of memory has three remedies: a smaller rank is the weakest, four bits and checkpointing the strongest.",
+        understanding=True,
     ),
 )

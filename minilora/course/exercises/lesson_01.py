@@ -1,4 +1,4 @@
-"""Exercises of 01_backprop_by_hand: products, softmax, cross-entropy, differences."""
+"""Exercises of 01_backprop_by_hand: products, softmax, cross-entropy, differences, and who receives a gradient."""
 
 import numpy as np
 
@@ -29,8 +29,8 @@ EXERCISES = (
         name="linear_backward",
         title="backward of a product",
         question="""
-$y = x W^T$. Return `dx` (N, in) and `dweight` (out, in) from `dy` (N, out). The shapes leave one way to multiply; check that nothing
-is missing or turned.""",
+$y = x W^T$. Return `dx` (N, in) and `dweight` (out, in) from `dy` (N, out). The shapes leave one way to multiply; check that
+nothing is missing or transposed.""",
         code='''
             def linear_backward(dy, x, weight):
                 """dy: (N, out)   x: (N, in)   weight: (out, in)   ->   dx, dweight"""
@@ -42,10 +42,13 @@ is missing or turned.""",
             "dy @ weight, x.T @ dy": "dweight is transposed: it must have the shape of weight, (out, in).",
             "dy @ weight, np.ones_like(dy).T @ x": "an upstream gradient of ones hides this: dweight has to use dy.",
             "dy @ weight, dy.T @ x / len(x)": "divided by N: the mean belongs to the loss, whose backward has it already.",
+            "dy @ weight.T, dy.T @ x": "weight needs no .T: it is (out, in), and dy @ weight is (N, out) @ (out, in).",
+            "weight.T @ dy, dy.T @ x": "that is the column form; dy has one row per example, so dx = dy @ weight.",
+            "dy @ weight, dy @ x": "a .T is missing in dweight: sum over the rows of dy and x, dyᵀ x.",
             "dy @ weight, dy[:1].T @ x[:1]": "the sum over all N rows is missing: every row used the same weight.",
         },
         cases=lambda rng: [tuple(rng.standard_normal(s) for s in [(6, 3), (6, 4), (3, 4)]) for _ in range(2)],
-        learned="These two products are nine tenths of all the work of training a transformer.",
+        learned="The forward has one such product, the backward these two: two thirds of the matrix work of training.",
     ),
     Exercise(
         name="softmax_backward",
@@ -89,7 +92,7 @@ logits from `p`, their softmax. Rows with ignored labels get zero.""",
             "(p - onehot) * counts[:, None] / len(labels)": "divided by all labels, not by those that count.",
             "(p - onehot) / counts.sum()": "ignored rows get a gradient: they must not count at all.",
             "(p - onehot) * counts[:, None]": "not divided: the loss is a mean.",
-            "(onehot - p) * counts[:, None] / counts.sum()": "the sign is turned: that would raise the loss.",
+            "(onehot - p) * counts[:, None] / counts.sum()": "the sign is flipped: that would raise the loss.",
             "p * counts[:, None] / counts.sum()": "the one-hot of the label is missing: the right answer must be pulled up.",
         },
         cases=_logits,
@@ -109,13 +112,33 @@ logits from `p`, their softmax. Rows with ignored labels get zero.""",
             "(f(x + h * v) - f(x)) / h": "that is the one-sided difference: its error is of order h, not h squared.",
             "(f(x + h * v) - f(x - h * v)) / h": "the two points are 2 h apart.",
             "(f(x + h) - f(x - h)) / (2 * h)": "the direction is lost: a step of ones hides errors that cancel.",
-            "(f(x - h * v) - f(x + h * v)) / (2 * h)": "the sign is turned: minus the derivative.",
+            "(f(x - h * v) - f(x + h * v)) / (2 * h)": "the sign is flipped: minus the derivative.",
         },
         cases=lambda rng: [
             (_cubic, rng.standard_normal(4), rng.standard_normal(4), 0.1),
             (_cubic, np.arange(3.0), np.array([1, -2, 0.5]), 0.1),
         ],
         learned="`gradcheck` does this along random directions, through a random projection of the output.",
+    ),
+    Exercise(
+        name="who_gets_a_gradient",
+        title="who gets a gradient",
+        question="""
+No formula, a prediction. Five tokens, numbered 0 to 4, in an attention with a *window*: each token looks at itself and at the two
+tokens before it. The loss depends on the output of token 3 alone. Which rows of `dk` are not zero? A list of numbers.""",
+        code="rows = ____",
+        solution="[1, 2, 3]",
+        mistakes={
+            "[3]": "that is dq: token 3's own query. Its output also depends on the keys that the query is compared with.",
+            "[0, 1, 2, 3]": "that is a causal mask without the window: token 0 is out of token 3's sight.",
+            "[2, 3, 4]": "token 4 comes later: nothing that token 3 puts out depends on it.",
+            "[2, 3]": "the window holds three tokens: itself and the two before it.",
+            "[1, 2]": "a token looks at itself, too.",
+            "[0, 1, 2, 3, 4]": "only the tokens that token 3 can see acted on its output.",
+            "[2, 3, 4, 5]": "count from 0, and back from token 3.",
+        },
+        learned="A gradient goes where the forward came from: dq to row 3, dk and dv to rows 1, 2 and 3.",
+        understanding=True,
     ),
 )
 

@@ -1,4 +1,4 @@
-"""Exercises of 02_lora: the update, its gradients, what is trained."""
+"""Exercises of 02_lora: the update, its gradients, what is trained, and what alpha does that the rate does not."""
 
 import numpy as np
 
@@ -34,10 +34,11 @@ EXERCISES = (
         mistakes={
             "alpha * lora_B @ lora_A": "alpha is not divided by r. At the same alpha, rank 64 would act 64 times as strongly.",
             "lora_B @ lora_A": "the scaling is missing altogether; alpha and r decide how strongly the update acts.",
-            "(alpha / r) * lora_A @ lora_B": "A and B are swapped: (r, in) times (out, r) is no product. B comes first.",
-            "(alpha / r) * (lora_B @ lora_A).T": "it is transposed: the weight is (out, in), as in torch and PEFT.",
+            "(alpha / r) * lora_A @ lora_B": "A and B are swapped: (r, in) @ (out, r) do not fit. B comes first.",
+            "(alpha / r) * lora_A.T @ lora_B.T": "that is (in, out), the transpose; the weight is (out, in). B comes first, without .T.",
+            "(alpha / r) * lora_B.T @ lora_A": "B needs no .T: (out, r) @ (r, in).",
             "(alpha / np.sqrt(r)) * lora_B @ lora_A": "that is rsLoRA's alpha / sqrt(r), PEFT's use_rslora=True; the default differs.",
-            "(r / alpha) * lora_B @ lora_A": "the fraction stands on its head: more alpha must act more strongly.",
+            "(r / alpha) * lora_B @ lora_A": "alpha and r are swapped: more alpha must act more strongly.",
         },
         cases=_pairs,
         learned="This is `LoRALinear.delta_weight`, and what merging adds to W.",
@@ -78,6 +79,22 @@ return s * dh.T @ x, s * dy.T @ h""": "s counts twice in dlora_A: it is already 
 h = x @ lora_A.T
 dh = s * dy @ lora_B
 return s * dy.T @ h, dh.T @ x""": "A and B are swapped: return dlora_A first.",
+            """
+h = x @ lora_A.T
+dh = s * dy @ lora_B.T
+return dh.T @ x, s * dy.T @ h""": "lora_B needs no .T on the way back: y = h Bᵀ gives dh = dy B.",
+            """
+h = x @ lora_A
+dh = s * dy @ lora_B
+return dh.T @ x, s * dy.T @ h""": "the .T of A is missing in h: h = x Aᵀ.",
+            """
+h = x @ lora_A.T
+dh = s * dy @ lora_B
+return x.T @ dh, h.T @ (s * dy)""": "both are transposed: a gradient has the shape of its parameter, (r, in) and (out, r).",
+            """
+h = lora_A @ x
+dh = s * lora_B.T @ dy
+return dh @ x.T, s * dy @ h.T""": "that is the column form; here an example is a row of x and of dy.",
         },
         cases=_gradients,
         learned="At B = 0, dh is zero and so is dlora_A, while dlora_B is not: B has to move first.",
@@ -86,8 +103,8 @@ return s * dy.T @ h, dh.T @ x""": "A and B are swapped: return dlora_A first.",
         name="trainable_count",
         title="counting what trains",
         question="""
-How many parameters does LoRA of rank `r` train on the given `shapes`, a list of (out, in)? Then you can redo the count of
-the GPT-3 claim below in your head.""",
+How many parameters does LoRA of rank `r` train on the given `shapes`, a list of (out, in)? (Then check the GPT-3 claim below in
+your head.)""",
         code='''
             def trainable_count(shapes, r):
                 """shapes: [(out, in), ...] of the target layers   ->   int"""
@@ -108,16 +125,37 @@ the GPT-3 claim below in your head.""",
         name="gpt3_count",
         title="the 1.4 million",
         question="""
-A well-known list of interview answers says that LoRA with r = 16 on GPT-3 (96 layers, width 12288, q and v) trains about 1.4 million
-parameters. What is the right number?""",
+A well-known list of interview answers says that LoRA with r = 16 on GPT-3 (96 layers, width 12288, q and v) trains about 1.4
+million parameters. What is the right number?""",
         code="gpt3_lora = ____",
         solution="96 * 2 * 16 * (12288 + 12288)",
         mistakes={
             "1_400_000": "that is the claim itself. It is less than one layer's pair of bypasses times two; count again.",
-            "96 * 16 * (12288 + 12288)": "half is missing: q and v are two matrices a layer, and each has an A and a B.",
+            "96 * 16 * (12288 + 12288)": "half is missing: q and v are two matrices per layer, and each has an A and a B.",
             "96 * 2 * 1 * (12288 + 12288)": "that is r = 1: the 4.7 million of the paper's smallest setting.",
-            "96 * 4 * 16 * (12288 + 12288)": "that adapts q, k, v and o; the question has q and v.",
+            "96 * 4 * 16 * (12288 + 12288)": "that is twice the answer: q, k, v and o, where the question has q and v.",
         },
         learned="75,497,472: 54 times the claim, and still 0.04 % of 175 billion.",
+    ),
+    Exercise(
+        name="alpha_and_rate",
+        title="two knobs, not one",
+        question="""
+No formula to copy: think of where $s$ stands. alpha is doubled *and* the learning rate halved; A is the same. By which factor
+does the update $s B A$ after the *first* step change: under plain gradient descent, and under Adam (whose first step is the rate
+times the sign of the gradient)? Two numbers.""",
+        code="factors = ____  # (gradient descent, Adam)",
+        solution="(2, 1)",
+        mistakes={
+            "(1, 1)": "under gradient descent alpha counts twice: dB contains s, and s multiplies B again.",
+            "(2, 2)": "Adam's step does not grow with the gradient, so there alpha counts once, and the rate is halved.",
+            "(4, 2)": "the rate was halved, too.",
+            "(1, 2)": "the other way round: in which of the two does dB, which contains s, enter with its size?",
+            "(4, 1)": "right for Adam; under gradient descent alpha gives 4, and the rate takes half of it.",
+            "(0.5, 1)": "alpha acts with its square under gradient descent, the rate once: 2 * 2 / 2.",
+            "(2, 0.5)": "under Adam alpha doubles and the rate halves: nothing changes at the first step.",
+        },
+        learned="Even under Adam only the first step is the same: from the second on A moves too, and A feels the rate but not alpha.",
+        understanding=True,
     ),
 )

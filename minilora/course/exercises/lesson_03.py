@@ -1,4 +1,4 @@
-"""Exercises of 03_rank: the bound, the best approximation, the trained parameters, the scaling."""
+"""Exercises of 03_rank: the bound, the best approximation, the trained parameters, speed against capacity."""
 
 import numpy as np
 
@@ -60,8 +60,8 @@ looks at the product.""",
         name="base_trainable",
         title="all-linear on the base",
         question="""
-The base has 5 layers. In each: q and o are 128 x 128; k and v are 64 x 128 (out x in); gate and up are 352 x 128; down is 128 x 352.
-How many parameters does LoRA of rank `r` on all linear layers train?""",
+The base has 5 layers. In each: q and o are 128 x 128; k and v are 64 x 128 (out x in); gate and up are 352 x 128; down is 128 x
+352. How many parameters does LoRA of rank `r` on all linear layers train?""",
         code='''
             def base_trainable(r):
                 """-> int"""
@@ -79,24 +79,28 @@ How many parameters does LoRA of rank `r` on all linear layers train?""",
         learned="11,680 for each rank, as the figure rank_fit says; at r = 64 that is 78 % of the whole small model.",
     ),
     Exercise(
-        name="next_rate",
-        title="a rate for an unswept rank",
+        name="speed_or_capacity",
+        title="speed or capacity?",
         question="""
-The best learning rates are known at ranks `known` (ascending). Rates go with ranks as lines on log-log paper. Interpolate for rank `r`.
-(`np.interp`, `np.log`, `np.exp`.)""",
-        code='''
-            def next_rate(r, known, rates):
-                """-> learning rate"""
-                return ____
-        ''',
-        solution="np.exp(np.interp(np.log(r), np.log(known), np.log(rates)))",
+No formula. Held-out losses on one task, each rank at its own best rate:
+
+| | after 300 steps | after 900 steps |
+|---|---:|---:|
+| r = 1 | 0.60 | 0.05 |
+| r = 64 | 0.05 | 0.01 |
+
+What do these numbers show about r = 1?
+
+a) Its capacity is too small for this task. b) It learns more slowly; its capacity reaches at least 0.05. c) It overfits. d) Its
+rate is too high.""",
+        code="answer = ____",
+        solution='"b"',
         mistakes={
-            "np.interp(r, known, rates)": "that is a straight line in r; on log-log paper both are logarithms.",
-            "np.interp(np.log(r), np.log(known), rates)": "the rates are logarithms, too; and undo it at the end.",
-            "np.interp(np.log(r), np.log(known), np.log(rates))": "that is the logarithm of the rate: exp is missing.",
-            "rates[np.argmin(np.abs(np.array(known) - r))]": "that takes the nearest rank's rate; interpolate.",
+            '"a"': "if its capacity ended at 0.60, more steps could not bring it to 0.05, where r = 64 was after 300.",
+            '"c"': "these are held-out losses, and they fall.",
+            '"d"': "each rank has its own best rate here, and the loss falls steadily.",
         },
-        cases=lambda rng: [(4, [1, 8, 64], [0.012, 0.006, 0.003]), (16, [1, 8, 64], [0.02, 0.01, 0.001])],
-        learned="This is how rank_fit chooses rates between the swept ranks, the same way for both tasks.",
+        learned="Whether r = 1 would ever reach 0.01 these numbers leave open: for capacity, train until the curves are flat.",
+        understanding=True,
     ),
 )

@@ -1,4 +1,4 @@
-"""Exercises of 04_nf4: levels from quantiles, scaling, codes, nibbles."""
+"""Exercises of 04_nf4: levels from quantiles, scaling, codes, nibbles, and a block with an outlier."""
 
 import numpy as np
 
@@ -86,7 +86,7 @@ return levels / levels.max()""": "the quantile of 1 is infinite: o cuts the tail
             "blocks.max(axis=1) - blocks.min(axis=1)": "that is the range, which affine int4 uses, together with the minimum.",
         },
         cases=_blocks,
-        learned="One float32 for each block: the half bit a parameter that lesson 05 halves and halves again.",
+        learned="One float32 for each block of 64: half a bit per parameter, which lesson 05 cuts to a quarter.",
     ),
     Exercise(
         name="nearest_codes",
@@ -118,7 +118,7 @@ return levels / levels.max()""": "the quantile of 1 is infinite: o cuts the tail
         ''',
         solution="codes[0::2] << 4 | codes[1::2]",
         mistakes={
-            "codes[1::2] << 4 | codes[0::2]": "nibbles in the other order: the first of a pair belongs into the high half.",
+            "codes[1::2] << 4 | codes[0::2]": "nibbles in the other order: the first of a pair belongs in the high half.",
             "codes[0::2] | codes[1::2]": "both codes lie in the low half, on top of each other; shift one by four bits.",
             "codes[0::2] << 8 | codes[1::2]": "shifted by 8, a uint8 loses the code: a nibble has four bits.",
             "codes[: len(codes) // 2] << 4 | codes[len(codes) // 2 :]": "neighbors share a byte, not the two halves of the array.",
@@ -126,5 +126,23 @@ return levels / levels.max()""": "the quantile of 1 is infinite: o cuts the tail
         },
         cases=lambda rng: [(rng.integers(0, 16, 20, dtype=np.uint8),)],
         learned="64 weights are now 32 bytes and one scale.",
+    ),
+    Exercise(
+        name="beside_an_outlier",
+        title="beside an outlier",
+        question="""
+No formula, a prediction. A block of 64: one weight is 100, the other 63 lie between -3 and 3. They go to NF4 and back (its values
+beside zero are -0.091 and 0.080). How many *different* values do the 63 have then?""",
+        code="different = ____",
+        solution="1",
+        mistakes={
+            "16": "16 for the whole block, outlier included; but which of them lie near a weight of 3, divided by 100?",
+            "15": "the other 15 values are there, but 3 / 100 = 0.03 is nearer to zero than to any of them.",
+            "3": "the values beside zero stand for 8.0 and -9.1; a weight of 3 is nearer to zero.",
+            "63": "each weight becomes one of 16 values, times the scale.",
+            "7": "think of the quotients: all 63 lie within 0.03 of zero.",
+        },
+        learned="All become zero: this block has lost 63 of its 64 weights. The blocks around it have not noticed.",
+        understanding=True,
     ),
 )

@@ -1,4 +1,4 @@
-"""Exercises of 05_double_quantization: bits of scale, bytes counted, decoding."""
+"""Exercises of 05_double_quantization: bits of scale, bytes counted, decoding, and which scales suffer."""
 
 import numpy as np
 
@@ -13,13 +13,13 @@ def _tensors(rng: np.random.Generator) -> list[tuple]:
 EXERCISES = (
     Exercise(
         name="scale_bits",
-        title="bits of scale for each weight",
+        title="bits of scale per weight",
         question="""
-The bits that scales cost for each weight, for 8-bit scales of blocks of `b` weights with a 32-bit scale for `s` of them.
-(In the limit of a large tensor; without the 4 bits of the code.)""",
+The bits that scales cost per weight, for 8-bit scales of blocks of `b` weights with a 32-bit scale for `s` of them. (In the limit
+of a large tensor; without the 4 bits of the code.)""",
         code='''
             def scale_bits(b, s):
-                """-> bits a weight"""
+                """-> bits per weight"""
                 return ____
         ''',
         solution="8 / b + 32 / (b * s)",
@@ -38,8 +38,8 @@ The bits that scales cost for each weight, for 8-bit scales of blocks of `b` wei
         name="stored_bytes",
         title="bytes of a real tensor",
         question="""
-All bytes of a tensor of `size` weights in four bits with double quantization: nibbles, 8-bit scales, 32-bit second-level scales, and one
-32-bit offset (the mean that is subtracted from the scales). Blocks at the end may be partial. `ceil` is there for you.""",
+All bytes of a tensor of `size` weights in four bits with double quantization: nibbles, 8-bit scales, 32-bit second-level scales,
+and one 32-bit offset (the mean that is subtracted from the scales). Blocks at the end may be partial. `ceil` is there for you.""",
         code='''
             from math import ceil
 
@@ -80,7 +80,7 @@ mean.""",
             "codes / 255 * absmax2 + offset": "the codes are places in the map, not numbers on an even grid.",
         },
         cases=lambda rng: [(rng.integers(0, 256, 9, dtype=np.uint8), np.sort(rng.uniform(-1, 1, 256)), 0.7, 2.5)],
-        learned="The scales then go on to decode the weights: two levels, each absmax times a table's value.",
+        learned="These scales then decode the weights: two levels, each a table's value times an absmax.",
     ),
     Exercise(
         name="gigabytes_saved",
@@ -94,6 +94,25 @@ mean.""",
             "65e9 * (32 / 64) / 8 / 1e9": "that is what they cost before; something is left of it.",
             "65e9 * (32 / 64 - 8 / 64) / 8 / 1e9": "the second-level scales are forgotten.",
         },
-        learned="3.03 GB: it decides whether a longer sequence still fits beside a 65B model on 48 GB.",
+        learned="3.03 GB: on a card of 48 GB that is room for longer sequences beside a 65B model.",
+    ),
+    Exercise(
+        name="which_scales_suffer",
+        title="which scales suffer?",
+        question="""
+No formula, a prediction. Four second-level blocks of 256 scales. In which do the scales lose most, relative to their size, when
+they are quantized to 8 bits (mean subtracted, then absmax)?
+
+a) All are 5. b) They crowd around 2.4, give or take 0.3. c) 255 crowd around 2.4, and one is 300. d) They crowd around 0.0000024,
+give or take a tenth.""",
+        code="answer = ____",
+        solution='"c"',
+        mistakes={
+            '"a"': "minus their mean they are all 0, which is a value of the map: nothing is lost.",
+            '"b"': "that is what normal weights give; the error is below one percent (section 6).",
+            '"d"': "small is no trouble: the second-level scale divides the size away.",
+        },
+        learned="It is the outlier of lesson 04, one level up: one scale of 300 sets the step for 255 others.",
+        understanding=True,
     ),
 )
