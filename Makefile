@@ -4,7 +4,7 @@ VENV := .venv
 PARITY := .venv-parity
 BIN := $(VENV)/bin
 
-.PHONY: help course notebooks build-notebooks figures redraw check test lint parity base clean
+.PHONY: help course notebooks build-notebooks figures redraw check test coverage mutants lint parity base clean
 
 help:
 	@echo "make figures   compute and draw every figure (under ten minutes on two cores)"
@@ -14,6 +14,8 @@ help:
 	@echo "make redraw    draw the figures again from the committed numbers"
 	@echo "make check     compute the figures again and compare with the committed numbers"
 	@echo "make test      run the tests"
+	@echo "make coverage  run the tests and report the lines that none of them runs"
+	@echo "make mutants   change the code in thousands of ways and see whether a test fails (hours; resumes; SAMPLE=400 for some)"
 	@echo "make lint      style"
 	@echo "make parity    compare with torch, transformers, PEFT and bitsandbytes"
 	@echo "make base      train the base model anew"
@@ -40,6 +42,15 @@ check: $(VENV)/ready
 test: $(VENV)/ready-test
 	$(BIN)/python -m pytest
 
+coverage: $(VENV)/ready-coverage
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+mutants: $(VENV)/ready-mutants
+	$(BIN)/python tools/mutants.py $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only "$(ONLY)")
+
 lint: $(VENV)/ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -51,7 +62,7 @@ base: $(VENV)/ready
 	$(BIN)/python -m minilora base
 
 clean:
-	rm -rf $(VENV) $(PARITY) figures/.runs .pytest_cache .hypothesis .ruff_cache
+	rm -rf $(VENV) $(PARITY) mutants figures/.runs .pytest_cache .hypothesis .ruff_cache .coverage*
 
 define make_venv
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -75,6 +86,14 @@ $(VENV)/ready-notebooks: $(VENV)/ready
 
 $(VENV)/ready-dev: $(VENV)/ready
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	@touch $@
+
+$(VENV)/ready-coverage: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test,coverage]"
+	@touch $@
+
+$(VENV)/ready-mutants: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test,mutants]"
 	@touch $@
 
 # torch first and alone: what follows then finds it and asks for no other build.

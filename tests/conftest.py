@@ -1,11 +1,31 @@
 """Shared: small models, random generators, and the worst gradient check of the session in the closing summary."""
 
+import functools
+import gc
+import os
+import sys
+
 import numpy as np
 import pytest
 
 from minilora import Llama, LlamaConfig, gradcheck
 
 WORST = []
+
+
+def pytest_sessionstart(session):
+    # mutmut runs each mutant in a fork of a process that has run all tests: what that process computed must not be used.
+    if "MUTANT_UNDER_TEST" in os.environ:
+        for name in [name for name in sys.modules if name.startswith("tests.")]:
+            if name != __name__:
+                del sys.modules[name]
+        _forget_tables()
+
+
+@pytest.fixture(autouse="MUTANT_UNDER_TEST" in os.environ)
+def forget_tables():
+    """Empty every cache of the package, so that a test meets the code that made what is in them."""
+    _forget_tables()
 
 
 @pytest.fixture
@@ -50,6 +70,12 @@ def make_model(rng):
         return Llama(small_config(**changes), rng=rng, dtype=dtype)
 
     return make
+
+
+def _forget_tables():
+    for thing in gc.get_objects():
+        if isinstance(thing, functools._lru_cache_wrapper) and str(thing.__module__).startswith("minilora."):
+            thing.cache_clear()
 
 
 def pytest_terminal_summary(terminalreporter):
