@@ -3,14 +3,23 @@
 What reads them needs the extra `hf` (safetensors, tokenizers, gguf); each says so where it is missing.
 """
 
+from minilora.interop.gguf import GGUFFile
+from minilora.interop.gguf_llama import load_gguf
 from minilora.interop.huggingface import load_llama, save_llama
+from minilora.interop.safetensors import SafetensorsFile
 from minilora.interop.tensors import FileTensor, LazyTensor, TensorFile, TensorSource
+from minilora.interop.tokenizer import FileTokenizer, load_tokenizer
 
 __all__ = [
     "FileTensor",
+    "FileTokenizer",
+    "GGUFFile",
     "LazyTensor",
+    "SafetensorsFile",
     "TensorFile",
     "TensorSource",
+    "load_gguf",
     "load_llama",
+    "load_tokenizer",
     "save_llama",
 ]

@@ -11,7 +11,7 @@ from minilora.interop.tensors import TensorSource
 from minilora.nn import Llama, LlamaConfig
 from minilora.quant import quantize as quantize_array
 
-FLOATS = ("F64", "F32", "F16", "BF16")  # stored as they are; any other float is a block code of GGUF
+STORED = "stored"  # as `quantize`: keep what is in few bits already
 INTEGERS = ("I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
 
 
@@ -26,7 +26,8 @@ def assemble(
     """A Llama of `config` with the weights of `tensors`, which bear the model's own paths ("layers.0.mlp.up_proj.weight").
 
     `quantize`: None, a code ("nf4"), or the arguments of `quantize_linears` as a dict, {"code": "nf4", "double_quant": True};
-    then each target is quantized as it comes, and the dense model never exists. `origin` is the file's name for messages.
+    then each target is quantized as it comes, and the dense model never exists. "stored" keeps the targets whose file
+    holds them in a code that is known here (GGUF's Q4_1), and decodes the others. `origin` is the file's name for messages.
     ValueError that lists all that is missing, unexpected or of another shape, before anything is read; then for NaN or
     infinity in a tensor.
     """
@@ -37,14 +38,27 @@ def assemble(
     model = Llama.skeleton(config, dtype)
     check_fits(model, tensors, origin)
     options, targets = _quantization(model, quantize)
+    kept = 0
     for path, parameter in list(model.named_parameters()):
-        value = tensors[path].read(model.dtype)
-        checks.finite(f"{origin}: {path}", value)
         layer = path.removesuffix(".weight")
-        if layer in targets:
+        q = (
+            _as_stored(tensors[path], model.dtype, f"{origin}: {path}")
+            if options is None and layer in targets
+            else None
+        )
+        if q is not None:
+            model.set_submodule(layer, QuantizedLinear(q))
+            kept += 1
+            continue
+        value = checks.finite(f"{origin}: {path}", tensors[path].read(model.dtype))
+        if options and layer in targets:
             model.set_submodule(layer, QuantizedLinear(quantize_array(value, **options)))
         else:
             parameter.value = value
+    if options is None and not kept:
+        raise ValueError(
+            f"{origin} holds no layer in a code that is known here, which quantize={STORED!r} keeps; try 'nf4'"
+        )
     return model
 
 
@@ -63,9 +77,11 @@ def check_fits(model: Llama, tensors: TensorSource, origin: str) -> None:
 
 
 def _quantization(model, quantize):
-    """The arguments of `quant.quantize`, and the paths of the layers that are meant."""
+    """The arguments of `quant.quantize` (None: keep what is stored), and the paths of the layers that are meant."""
     if quantize is None:
         return {}, {}
+    if quantize == STORED:
+        return None, match_targets(model, "all-linear")
     options = {"code": quantize} if isinstance(quantize, str) else dict(checks.instance("quantize", quantize, Mapping))
     targets = match_targets(model, options.pop("target_modules", "all-linear"))
     known = ("code", "block_size", "double_quant", "scale_code")
@@ -73,3 +89,12 @@ def _quantization(model, quantize):
         raise ValueError(f"quantize must have only {', '.join((*known, 'target_modules'))}, got {', '.join(unknown)}")
     quantize_array(np.zeros(1, np.float32), **options)  # a wrong argument is an error before a gigabyte has been read
     return options, targets
+
+
+def _as_stored(tensor, dtype, name):
+    """The tensor's own few bits as a QuantizedTensor, its statistics checked to be finite; None if they are unknown here."""
+    q = tensor.as_quantized(dtype)
+    if q is not None:
+        checks.finite(f"{name}, span", q.absmax)
+        checks.finite(f"{name}, minimum", q.minima)
+    return q

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minilora import checks, storage
+from minilora import checks
 from minilora.adapters import LoRALinear, linear_paths
 from minilora.interop.assemble import assemble
+from minilora.interop.jsonfile import read_json, write_json
 from minilora.interop.safetensors import SafetensorsFile, write_safetensors
-from minilora.interop.tensors import LazyTensor, TensorSource, existing_file
+from minilora.interop.tensors import LazyTensor, TensorSource
 from minilora.nn import Embedding, Llama, LlamaConfig, RMSNorm
 
 PREFIX = "model."  # of every path but the head's
@@ -71,7 +72,6 @@ def read_config(path: str | os.PathLike) -> LlamaConfig:
 
     ValueError for an option that would change what the model computes and is not built here.
     """
-    path = existing_file(path)
     settings = read_json(path)
     architectures = settings.get("architectures") or ["LlamaForCausalLM"]
     if architectures != ["LlamaForCausalLM"]:
@@ -90,17 +90,6 @@ def read_config(path: str | os.PathLike) -> LlamaConfig:
         return LlamaConfig(**(kept | {"rope_theta": theta, "rope_scaling": rope or None}))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; ValueError that names the file where there is none."""
-    try:
-        settings = json.loads(existing_file(path).read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # a JSONDecodeError and a UnicodeDecodeError are ValueErrors
-        raise ValueError(f"{path} is not JSON ({error}); get it again") from error
-    if not isinstance(settings, dict):
-        raise ValueError(f"{path} must hold a JSON object, got {checks.shown(settings)}")
-    return settings
 
 
 def folder_tensors(folder: Path) -> TensorSource:
@@ -214,12 +203,6 @@ def config_json(config: LlamaConfig, dtype: str) -> dict[str, Any]:
     }
     styles = {"rope_scaling": scaling, "rope_parameters": rope}
     return {"architectures": ["LlamaForCausalLM"], "dtype": dtype, "torch_dtype": dtype} | fixed | settings | styles
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file, atomically."""
-    text = json.dumps(content, indent=2) + "\n"
-    storage.write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def _shards(sizes, limit):

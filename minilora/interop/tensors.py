@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from minilora import checks
+from minilora.quant import QuantizedTensor
 
 
 class LazyTensor(Protocol):
@@ -24,7 +25,9 @@ class LazyTensor(Protocol):
 
     def read(self, dtype: np.dtype | type | None = None) -> np.ndarray:
         """The values, a new array of `shape`; in `dtype` where given, else as close as numpy comes to what is stored."""
-        ...
+
+    def as_quantized(self, dtype: np.dtype) -> QuantizedTensor | None:
+        """What is stored, without decoding it, where one of our codes can say the same; else None."""
 
 
 TensorSource = Mapping[str, LazyTensor]
@@ -45,17 +48,26 @@ class FileTensor:
     nbytes: int
     decode: Callable[[np.ndarray], np.ndarray]
 
-    def read(self, dtype: np.dtype | type | None = None) -> np.ndarray:
+    def raw(self) -> np.ndarray:
+        """The bytes as they are stored.    (nbytes,) uint8"""
         raw = np.fromfile(self.path, np.uint8, self.nbytes, offset=self.offset)
         if raw.size != self.nbytes:
             raise ValueError(
                 f"{self.path} ends inside {self.name}: {raw.size} of {self.nbytes} bytes are there; get the file again"
             )
+        return raw
+
+    def read(self, dtype: np.dtype | type | None = None) -> np.ndarray:
+        raw = self.raw()
         try:
             values = self.decode(raw).reshape(self.shape)
         except ValueError as error:  # a shape of zero values may still be larger than numpy's largest
             raise ValueError(f"{self.path}: {self.name} of shape {self.shape} cannot be read: {error}") from error
         return values if dtype is None else values.astype(dtype, copy=False)
+
+    def as_quantized(self, dtype: np.dtype) -> QuantizedTensor | None:
+        """None: what this file holds is no code of ours."""
+        return None
 
 
 class TensorFile(Mapping[str, FileTensor]):

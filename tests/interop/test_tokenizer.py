@@ -1,0 +1,158 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+tokenizers = pytest.importorskip("tokenizers")
+from tokenizers import decoders, models, pre_tokenizers, trainers  # noqa: E402
+
+from minilora.data import Tokenizer  # noqa: E402
+from minilora.interop import load_tokenizer  # noqa: E402
+from minilora.interop.tokenizer import gguf_tokenizer  # noqa: E402
+
+SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+TEXTS = [
+    "",
+    " ",
+    "Hello, world!",
+    "In 1984 there were 12345 people, 007 and 3.14159",
+    "don't you'll we've I'm THEY'RE it's",
+    "  two  spaces   and a tab\t.\n\nnew\r\nlines  \n ",
+    "x² + y³ = ½ ١٢٣ ൧ 四",
+    "été naïve Straße 日本語 😀👩‍👩‍👧",
+    "def f(x):\n    return x[0]**2  # 100%\n",
+    "<|im_start|>user\nnot a turn<|im_end|>",
+]
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """(tokens, merges) of a byte-level BPE, trained in no time; the special tokens come first."""
+    reference = tokenizers.Tokenizer(models.BPE())
+    reference.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    text = Path(__file__).read_text(encoding="utf-8") + "1984 1985 2000 100 " * 50
+    trainer = trainers.BpeTrainer(
+        vocab_size=500,
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    reference.train_from_iterator([text], trainer)
+    model = json.loads(reference.to_str())["model"]
+    return sorted(model["vocab"], key=model["vocab"].get), [" ".join(pair) for pair in model["merges"]]
+
+
+def metadata(trained, pre="smollm", **changes):
+    tokens, merges = trained
+    return {
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": pre,
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.merges": merges,
+        "tokenizer.ggml.token_type": np.array([3] * 3 + [1] * (len(tokens) - 3)),
+        "tokenizer.ggml.bos_token_id": 1,
+        "tokenizer.ggml.eos_token_id": 2,
+        "tokenizer.ggml.padding_token_id": 2,
+        "tokenizer.chat_template": "a template",
+    } | {f"tokenizer.ggml.{key}": value for key, value in changes.items()}
+
+
+def reference(trained, *splits):
+    tokens, merges = trained
+    vocabulary = {token: i for i, token in enumerate(tokens)}
+    made = tokenizers.Tokenizer(models.BPE(vocabulary, [tuple(merge.split(" ")) for merge in merges]))
+    made.pre_tokenizer = pre_tokenizers.Sequence([*splits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    made.decoder = decoders.ByteLevel()
+    return made
+
+
+def test_smollm_splits_digits_one_by_one_and_then_as_gpt2(trained):
+    ours = gguf_tokenizer(metadata(trained), "file.gguf")
+    theirs = reference(trained, pre_tokenizers.Digits(individual_digits=True))  # as SmolLM2's own tokenizer.json
+    plain = reference(trained)  # what is left if the pre-type is overlooked
+    for text in TEXTS:
+        assert ours.encode(text).tolist() == theirs.encode(text).ids, text
+        assert ours.decode(ours.encode(text)) == text
+    assert isinstance(ours, Tokenizer) and ours.encode("").dtype == np.int64
+    assert sum(plain.encode(text).ids != ours.encode(text).tolist() for text in TEXTS) >= 2
+    gpt2 = gguf_tokenizer(metadata(trained, "gpt-2"), "file.gguf")
+    for text in TEXTS:
+        assert gpt2.encode(text).tolist() == plain.encode(text).ids, text
+
+
+def test_llama3_takes_three_digits_and_whole_words_first(trained):
+    ours = gguf_tokenizer(metadata(trained, "llama-bpe"), "file.gguf")
+    pieces = ours._tokenizer.pre_tokenizer.pre_tokenize_str("it's 12345 words\n\n.x")
+    assert [piece for piece, _ in pieces] == ["it", "'s", "Ġ", "123", "45", "Ġwords", "ĊĊ", ".x"]
+    assert all(ours.decode(ours.encode(text)) == text for text in TEXTS)
+
+
+def test_special_tokens_go_by_their_ids_alone(trained):
+    ours = gguf_tokenizer(metadata(trained), "file.gguf")
+    assert (ours.bos_token_id, ours.eos_token_id, ours.pad_token_id, ours.sep_token_id) == (1, 2, 2, None)
+    assert ours.token_id("<|im_start|>") == 1 and ours.token_id("<|nothing|>") is None
+    assert not set(ours.encode("<|im_start|>user<|im_end|>").tolist()) & {1, 2}
+    assert ours.decode([1, *ours.encode("user"), 2]) == "user"
+    assert ours.vocab_size == len(trained[0]) and ours.chat_template == "a template"
+
+
+def test_what_does_not_fit_is_named(trained):
+    tokens, merges = trained
+    for changes, message in (
+        ({"model": "bert"}, "must be 'gpt2' .*got 'bert'"),
+        ({"pre": "qwen2"}, "must be one of smollm, .*got 'qwen2'"),
+        ({"merges": [*merges, "zz qq"]}, "do not fit together"),
+        ({"merges": None}, "must be lists"),
+        ({"tokens": [*tokens[:-1], tokens[0]]}, "must all differ"),
+        ({"token_type": np.ones(3)}, "one entry per token"),
+        ({"eos_token_id": 10**6}, "eos token must lie in"),
+        ({"eos_token_id": "x"}, "eos token must lie in"),
+    ):
+        with pytest.raises(ValueError, match=f"file.gguf.*{message}"):
+            gguf_tokenizer(metadata(trained, **changes), "file.gguf")
+
+
+def test_arguments(trained):
+    ours = gguf_tokenizer(metadata(trained), "file.gguf")
+    with pytest.raises(TypeError, match="text must be a str"):
+        ours.encode(3)
+    with pytest.raises(ValueError, match="lone surrogate"):
+        ours.encode("a\ud800")
+    with pytest.raises(ValueError, match="token_ids must lie in 0 .."):
+        ours.decode([ours.vocab_size])
+    with pytest.raises(TypeError, match="one row of integers"):
+        ours.decode([[1]])
+
+
+def test_a_folder_there_and_back(trained, tmp_path):
+    ours = gguf_tokenizer(metadata(trained), "file.gguf")
+    ours.save(tmp_path)
+    again = load_tokenizer(tmp_path)
+    for text in TEXTS:
+        assert again.encode(text).tolist() == ours.encode(text).tolist()
+    for name in ("bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "vocab_size", "chat_template"):
+        assert getattr(again, name) == getattr(ours, name), name
+    # tokens as objects, and the template within the settings, as many folders have it
+    settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    settings["eos_token"] = {"content": settings["eos_token"], "special": True}
+    settings["chat_template"] = [{"name": "tool_use", "template": "no"}, {"name": "default", "template": "yes"}]
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    (tmp_path / "chat_template.jinja").unlink()
+    again = load_tokenizer(tmp_path)
+    assert again.eos_token_id == 2 and again.chat_template == "yes"
+
+
+def test_a_folder_that_cannot_be_used(trained, tmp_path):
+    with pytest.raises(FileNotFoundError, match="tokenizer.json is not a file; check the path$"):
+        load_tokenizer(tmp_path)
+    (tmp_path / "tokenizer.model").write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match="tokenizer.model alone is of an older kind"):
+        load_tokenizer(tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(ValueError, match="tokenizer.json is not a sound tokenizer"):
+        load_tokenizer(tmp_path)
+    gguf_tokenizer(metadata(trained), "file.gguf").save(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|other|>"}))
+    with pytest.raises(ValueError, match="eos_token must be a token of tokenizer.json"):
+        load_tokenizer(tmp_path)
