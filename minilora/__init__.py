@@ -4,8 +4,14 @@ The public names, on one screen. Importing this loads numpy only.
 """
 
 from minilora.adapters import (
+    BottleneckConfig,
     LoraConfig,
+    PrefixConfig,
+    PromptConfig,
+    apply_bottleneck,
     apply_lora,
+    apply_prefix,
+    apply_prompt,
     combine_adapters,
     delete_adapter,
     disable_adapters,
@@ -26,13 +32,19 @@ from minilora.training import AdamW, Trainer, TrainingConfig
 __version__ = "0.1.0"
 __all__ = [
     "AdamW",
+    "BottleneckConfig",
     "Llama",
     "LlamaConfig",
     "LoraConfig",
+    "PrefixConfig",
+    "PromptConfig",
     "QuantizedTensor",
     "Trainer",
     "TrainingConfig",
+    "apply_bottleneck",
     "apply_lora",
+    "apply_prefix",
+    "apply_prompt",
     "codebook",
     "combine_adapters",
     "delete_adapter",

@@ -1,10 +1,13 @@
 """What is trained instead of the weights. Each adapter wraps a layer; none edits one."""
 
 from minilora.adapters.adapter import Adapter, active_adapter, adapter_layers, adapter_names, get_adapter
+from minilora.adapters.bottleneck import Bottleneck, BottleneckConfig, apply_bottleneck
 from minilora.adapters.combine import combine_adapters
 from minilora.adapters.lora import LoRA, LoraConfig, LoRALinear, apply_lora, lora_layers
 from minilora.adapters.merging import MergedLinear, merge_lora, unmerge_lora
 from minilora.adapters.methods import METHODS, Method
+from minilora.adapters.prefix import PrefixConfig, PrefixPart, apply_prefix
+from minilora.adapters.prompt import Prompt, PromptConfig, apply_prompt
 from minilora.adapters.quantized import QuantizedLinear, quantize_linears
 from minilora.adapters.state import (
     AdapterFile,
@@ -28,17 +31,26 @@ __all__ = [
     "METHODS",
     "Adapter",
     "AdapterFile",
+    "Bottleneck",
+    "BottleneckConfig",
     "LoRA",
     "LoRALinear",
     "LoraConfig",
     "MergedLinear",
     "Method",
+    "PrefixConfig",
+    "PrefixPart",
+    "Prompt",
+    "PromptConfig",
     "QuantizedLinear",
     "active_adapter",
     "adapter_layers",
     "adapter_names",
     "adapter_state",
+    "apply_bottleneck",
     "apply_lora",
+    "apply_prefix",
+    "apply_prompt",
     "base_fingerprint",
     "combine_adapters",
     "count_parameters",

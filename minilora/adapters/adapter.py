@@ -55,6 +55,8 @@ class AdapterLayer(Module):
     found from outside (`named_parameters`), by their own names: "q_proj.lora_A".
     """
 
+    why_not_merged = "its layer knows no merged form"
+
     def __init__(self, base_layer: Module):
         self.base_layer = base_layer
         self.adapters: dict[str, AdapterPart] = {}
@@ -98,7 +100,18 @@ class AdapterLayer(Module):
 
     def merged(self) -> Module:
         """A new layer without adapters that acts as this one does. ValueError where there is no such layer."""
-        raise NotImplementedError
+        raise ValueError(f"{self.active!r} cannot be merged: {self.why_not_merged}; keep it on, or disable it")
+
+    @classmethod
+    def put_around(cls, model: Module, path: str) -> "AdapterLayer":
+        """Wrap what stands at `path`."""
+        layer = cls(model.get_submodule(path))
+        model.set_submodule(path, layer)
+        return layer
+
+    def take_off(self, model: Module, path: str) -> None:
+        """Put back, at `path`, the very layer that was wrapped."""
+        model.set_submodule(path, self.base_layer)
 
 
 class InstalledAdapter(Module):

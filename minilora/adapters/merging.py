@@ -38,13 +38,12 @@ def merge_lora(model: Module, *, keep_unmerged: bool = True) -> list[str]:
     acting = [path for path, layer in layers.items() if layer.acting is not None]
     if not acting:
         raise ValueError("model must have an active adapter to merge, got none; set_adapter(model, name) first")
-    replaced: dict[str, Module] = {
-        path: MergedLinear(layers[path]) if keep_unmerged else layers[path].merged() for path in acting
-    }
-    if not keep_unmerged:
-        replaced |= {path: layer.base_layer for path, layer in layers.items() if path not in replaced}
-    for path in sorted(replaced, key=len, reverse=True):  # a layer within a wrapper before the wrapper
-        model.set_submodule(path, replaced[path])
+    merged = {path: MergedLinear(layers[path]) if keep_unmerged else layers[path].merged() for path in acting}
+    for path in sorted(layers, key=len, reverse=True):  # a layer within a wrapper before the wrapper
+        if path in merged:
+            model.set_submodule(path, merged[path])
+        elif not keep_unmerged:
+            layers[path].take_off(model, path)
     return acting
 
 

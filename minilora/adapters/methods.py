@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from minilora.adapters.adapter import AdapterLayer, AdapterPart
+from minilora.adapters.bottleneck import BottleneckConfig, BottleneckLayer, apply_bottleneck, bottleneck_parts
 from minilora.adapters.lora import LoraConfig, LoRALinear, apply_lora, lora_parts
+from minilora.adapters.prefix import PrefixConfig, apply_prefix, prefix_parts
+from minilora.adapters.prompt import PromptConfig, apply_prompt, prompt_parts
+from minilora.adapters.virtual import VirtualTokens
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,15 @@ class Method:
     layer: type[AdapterLayer]
 
 
-METHODS = {method.name: method for method in (Method("lora", LoraConfig, apply_lora, lora_parts, LoRALinear),)}
+METHODS = {
+    method.name: method
+    for method in (
+        Method("lora", LoraConfig, apply_lora, lora_parts, LoRALinear),
+        Method("bottleneck", BottleneckConfig, apply_bottleneck, bottleneck_parts, BottleneckLayer),
+        Method("prefix", PrefixConfig, apply_prefix, prefix_parts, VirtualTokens),
+        Method("prompt", PromptConfig, apply_prompt, prompt_parts, VirtualTokens),
+    )
+}
 
 
 def method_of(config: Any) -> Method:

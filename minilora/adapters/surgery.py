@@ -91,7 +91,7 @@ def delete_adapter(model: Module, adapter_name: str) -> None:
         if adapter_name in layer.adapters:
             layer.remove(adapter_name)
         if not layer.adapters:
-            model.set_submodule(path, layer.base_layer)
+            layer.take_off(model, path)
 
 
 def freeze(model: Module) -> None:
@@ -126,12 +126,8 @@ def _enable(model, enabled):
 
 
 def _wrapped(model, path, layer_class):
-    """The `layer_class` at `path`: one that is there already, outermost or within other wrappers, or a new one around all."""
-    outermost = layer = model.get_submodule(path)
-    while isinstance(layer, AdapterLayer):
-        if type(layer) is layer_class:
+    """The `layer_class` at `path`: the one that is there already, or a new one around whatever is."""
+    for there, layer in adapter_layers(model).items():
+        if plain(there) == plain(path) and type(layer) is layer_class:
             return layer
-        layer = layer.base_layer
-    wrapped = layer_class(outermost)
-    model.set_submodule(path, wrapped)
-    return wrapped
+    return layer_class.put_around(model, path)
