@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "assets": {"nn"},
     "interop": {"nn", "quant", "adapters", "data"},
     "plots": set(),
+    "parallel": set(),
     "experiments": ROOMS,
     "gallery": {"experiments", "plots", "assets", "parallel"},
     "course": ROOMS | {"experiments", "plots", "gallery", "parallel"},

@@ -35,12 +35,17 @@ def run(args: argparse.Namespace) -> int:
             gallery.compute(figure, args.out)
         print(gallery.draw(figure, args.out))
     gallery.write_pages(args.out)
+    if not args.redraw:
+        gallery.forget_runs(figures, args.out)
     return 0
 
 
 def stopped(args: argparse.Namespace) -> str:
     """What computing leaves behind when it is stopped: figures that are done, and the finished runs of those that are not."""
-    runs = sum(1 for _ in (args.out / ".runs").rglob("*.json"))
-    if not runs:
-        return "figures that were done are kept"
-    return f"{runs} finished run{'s' * (runs > 1)} kept in {args.out / '.runs'}; the same command resumes"
+    counts = {folder.name: len(list(folder.glob("*.json"))) for folder in sorted((args.out / ".runs").glob("*"))}
+    said = [
+        f"{n} finished run{'s' * (n > 1)} of {name} {'are' if n > 1 else 'is'} kept" for name, n in counts.items() if n
+    ]
+    if not said:
+        return f"no run of an unfinished figure is kept; figures that were done are in {args.out}"
+    return f"{', '.join(said)}; the same command resumes"

@@ -11,7 +11,7 @@ from pathlib import Path
 from minilora import storage
 from minilora.course.build import EDITIONS, build, lessons
 from minilora.course.pages import ROOT
-from minilora.parallel import WORKER_ENVIRONMENT, run_all
+from minilora.parallel import ONE_THREAD, SideBySide
 
 RTOL = 1e-3  # for numbers in text outputs; a cell tagged "rtol=0.2" says its own
 LIMIT = 60  # seconds a notebook should take on two cores; a busy machine may need more, so only the report says so
@@ -59,7 +59,7 @@ def _run_cells(notebook, folder):
         manager = AsyncKernelManager(kernel_name="python3", **address)
         client = NotebookClient(notebook, km=manager, timeout=2 * LIMIT, record_timing=False, resources=where)
         # Not client.execute(): it also asks the kernel for its language, and now and then waits in vain for the answer.
-        with client.setup_kernel(env=os.environ | WORKER_ENVIRONMENT):
+        with client.setup_kernel(env=os.environ | ONE_THREAD):
             for i, cell in enumerate(notebook.cells):
                 client.execute_cell(cell, i, execution_count=client.code_cells_executed + 1)
     return time.perf_counter() - start
@@ -152,7 +152,7 @@ def main(action: str, names: list[str]) -> int:
         if name not in known:
             raise ValueError(f"lesson must be one of {', '.join(known)}; got {name!r}")
     jobs = [(lesson, edition) for lesson in names or known for edition in EDITIONS]
-    reports = run_all(_one, [(action, *job) for job in jobs], desc="notebooks")
+    reports = SideBySide(desc="notebooks")(_one, [(action, *job) for job in jobs])
     for report in reports:
         state = "WRONG" if report.wrong else "ok" if report.seconds <= LIMIT else f"ok, but over {LIMIT} s"
         print(f"{report.path.relative_to(ROOT).as_posix():50} {report.seconds:5.1f} s   {state}")

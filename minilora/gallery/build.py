@@ -1,17 +1,17 @@
 """From an experiment's numbers to a JSON file, and from that file to SVG and PNG."""
 
+import contextlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from minilora import storage
 from minilora.gallery.provenance import provenance
 from minilora.gallery.registry import Figure
-from minilora.parallel import run_all
+from minilora.parallel import SideBySide
 
 DIGITS = 6  # significant digits that are stored
 
@@ -23,8 +23,7 @@ def compute(figure: Figure, out: Path, *, each: Callable | None = None) -> Path:
     """
     experiment = figure.experiment
     config = experiment.Config()
-    kept = Path(out) / ".runs" / figure.name  # finished runs, until all are done: a killed command resumes
-    numbers = rounded(experiment.run(config, each or partial(run_all, desc=figure.name, cache=kept)))
+    numbers = rounded(experiment.run(config, each or SideBySide(desc=figure.name, keep=runs_folder(figure, out))))
     content = {
         "figure": figure.name,
         "caption": figure.plot.caption(numbers),
@@ -36,8 +35,20 @@ def compute(figure: Figure, out: Path, *, each: Callable | None = None) -> Path:
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     path = Path(out) / f"{figure.name}.json"
     storage.write_text(path, text)
-    shutil.rmtree(kept, ignore_errors=True)
     return path
+
+
+def runs_folder(figure: Figure, out: Path) -> Path:
+    """Where the finished runs of a figure are kept until the command that wanted it is done."""
+    return Path(out) / ".runs" / figure.name
+
+
+def forget_runs(figures: Iterable[Figure], out: Path) -> None:
+    """Remove the kept runs of these figures, and of no others: all that was asked for is done."""
+    for figure in figures:
+        shutil.rmtree(runs_folder(figure, out), ignore_errors=True)
+    with contextlib.suppress(OSError):  # others' runs are in it, or it is not there
+        (Path(out) / ".runs").rmdir()
 
 
 def load(figure: Figure, out: Path) -> dict[str, Any]:

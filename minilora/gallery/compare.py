@@ -3,20 +3,19 @@
 import math
 import re
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from minilora.gallery.build import load, rounded
 from minilora.gallery.registry import Figure
-from minilora.parallel import run_all
+from minilora.parallel import SideBySide
 
 
 def check(figure: Figure, out: Path, *, each: Callable | None = None) -> list[str]:
     """Compute again and compare with NAME.json within its tolerance; returns a line for each number that differs."""
     stored = load(figure, out)
     experiment = figure.experiment
-    again = rounded(experiment.run(experiment.Config(), each or partial(run_all, desc=figure.name)))
+    again = rounded(experiment.run(experiment.Config(), each or SideBySide(desc=figure.name)))
     return [f"{figure.name}: {line}" for line in differences(stored["numbers"], again, stored["tolerance"])]
 
 

@@ -1,4 +1,3 @@
-import concurrent.futures
 import inspect
 import json
 from pathlib import Path
@@ -8,41 +7,8 @@ import pytest
 from minilora.experiments.quantization import codebooks, quantization_error, scale_memory
 from minilora.experiments.rank import lr_sweep, rank_fit, rank_known
 from minilora.gallery import FIGURES as ALL_FIGURES
-from minilora.parallel import run_all
 
 FIGURES = Path(__file__).parents[2] / "figures"
-
-
-@pytest.fixture
-def here():
-    """An executor in this process: no new interpreters in tests."""
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        yield pool
-
-
-def square(x):
-    return x * x
-
-
-def test_run_all_keeps_order_in_processes_too():
-    assert run_all(square, range(7)) == [x * x for x in range(7)]
-
-
-def test_a_killed_run_all_computes_only_what_is_missing(tmp_path, here):
-    calls = []
-
-    def dies_at_3(x):
-        calls.append(x)
-        if x == 3 and len(calls) < 6:
-            raise KeyboardInterrupt
-        return x
-
-    with pytest.raises(KeyboardInterrupt):
-        run_all(dies_at_3, [0, 1, 2, 3], executor=here, cache=tmp_path)
-    done = len(calls)
-    calls += [None, None]
-    assert run_all(dies_at_3, [0, 1, 2, 3], executor=here, cache=tmp_path) == [0, 1, 2, 3]
-    assert calls[done + 2 :] == [3]
 
 
 @pytest.mark.parametrize("figure", ALL_FIGURES, ids=lambda figure: figure.name)
