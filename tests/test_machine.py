@@ -74,7 +74,7 @@ def kept(_):
 
 
 def test_workers_keep_memory():
-    assert parallel.run_all(kept, [0]) == [True]
+    assert parallel.SideBySide()(kept, [0]) == [True]
 
 
 FAULTS = """
