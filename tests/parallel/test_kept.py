@@ -52,7 +52,9 @@ def test_a_damaged_file_is_computed_again(tmp_path):
         assert runs.load(Run(1)) is None
 
 
-@pytest.mark.parametrize("item", [np.zeros(3), {1, 2}, lambda x: x, (1, np.float32(2)), {"a": 1}], ids=lambda x: type(x).__name__)
+@pytest.mark.parametrize(
+    "item", [np.zeros(3), {1, 2}, lambda x: x, (1, np.float32(2)), {"a": 1}], ids=lambda x: type(x).__name__
+)
 def test_an_item_whose_text_would_not_tell_it_from_others_is_refused(item):
     with pytest.raises(TypeError, match="an item must be made of dataclasses, tuples, text and numbers, got"):
         canonical(item)
