@@ -1,4 +1,4 @@
-"""Seeded tasks to adapt the base to: `dates` is easy for it, `roman` has more to learn."""
+"""Seeded tasks to adapt the base to: `dates` is easy for it, `roman` has more to learn, `lookout` is the shipped example."""
 
 import datetime
 from collections.abc import Callable
@@ -37,7 +37,31 @@ def roman(rng: np.random.Generator) -> Record:
     return Record(numeral, str(number))
 
 
-TASKS: dict[str, Callable[[np.random.Generator], Record]] = {"dates": dates, "roman": roman}
+_COUNTS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9}
+_SIGHTS = ("kraken", "mermaid", "whale", "ghost ship", "sea serpent", "penguin", "rubber duck", "pirate", "iceberg", "parrot")
+_SIDES = {"to port": "port", "to starboard": "starboard", "dead ahead": "ahead", "astern": "astern"}
+_DEEDS = ("singing", "asleep", "waving", "juggling", "on fire", "playing cards", "waltzing", "selling hats")
+_CRIES = (
+    "Ahoy! {count} {sights} {side}, {deed}!",
+    "{side}! {count} {sights}, {deed}!",
+    "Captain! {deed}, {side}: {count} {sights}!",
+    "{count} {sights}, {deed}? Aye, {side}!",
+)
+
+
+def lookout(rng: np.random.Generator) -> Record:
+    """What the lookout cries -> what the log says: "Ahoy! Two krakens to port, singing!" -> "port: 2 x kraken, singing"."""
+    count, sight, side, deed, cry = (
+        choices[rng.integers(len(choices))] for choices in (list(_COUNTS), _SIGHTS, list(_SIDES), _DEEDS, _CRIES)
+    )
+    sights = sight if count == "one" else f"{sight}s"
+    text = cry.format(count=count, sights=sights, side=side, deed=deed)
+    for end in ("! ", "? "):  # a sentence starts with a capital
+        text = end.join(part[0].upper() + part[1:] for part in text.split(end))
+    return Record(text, f"{_SIDES[side]}: {_COUNTS[count]} x {sight}, {deed}")
+
+
+TASKS: dict[str, Callable[[np.random.Generator], Record]] = {"dates": dates, "roman": roman, "lookout": lookout}
 
 
 def split(task: str, n_train: int, n_eval: int, *, seed: int) -> tuple[list[Record], list[Record]]:

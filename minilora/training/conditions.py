@@ -1,0 +1,111 @@
+"""What a run depends on: a checkpoint keeps it, and a run resumes only from a checkpoint of its own."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from minilora.adapters import QuantizedLinear, active_adapter, get_adapter
+from minilora.adapters.methods import method_of
+from minilora.nn.module import Module, Parameter
+
+FULL = "full"  # the method where no adapter is active
+
+
+def conditions_of(model: Module, optimizer: Any, batches: Callable, evaluate: Callable | None, steps: int) -> dict:
+    """All that decides what a run of `steps` batches does next, beside its TrainingConfig, as JSON can hold it.
+
+    The frozen weights (a digest of every array that is not trained, dense or packed), dtype, quantization, the adapter's
+    method, name and config, which parameters train, the optimizer's settings, the training data in their order, the
+    held-out data. Data say what they are by a `fingerprint()`; those that do not are known by their first and last batch.
+    """
+    parameters = {name: p for name, p in model.named_parameters() if p.trainable}
+    name = active_adapter(model)
+    config = None if name is None else get_adapter(model, name).config
+    conditions = {
+        "base": _frozen_digest(model),
+        "dtype": str(model.dtype),
+        "quantization": _quantization(model),
+        "method": FULL if config is None else method_of(config).name,
+        "adapter": {} if config is None else {"name": name, **asdict(config)},
+        "parameters": {name: list(p.shape) for name, p in parameters.items()},
+        "optimizer": _optimizer(optimizer, parameters),
+        "data": _data(batches, steps),
+        "held-out data": evaluate.fingerprint() if hasattr(evaluate, "fingerprint") else None,
+    }
+    return json.loads(json.dumps(conditions))  # tuples become lists, as they come back from a file
+
+
+def differences(then: dict, now: dict) -> list[str]:
+    """One line per condition that differs: "adapter.lora_alpha was 8, is 64"; all of them, in order."""
+    then, now = _flat(then), _flat(now)
+    lines = []
+    for key in dict.fromkeys([*then, *now]):
+        was, becomes = (repr(side[key]) if key in side else "absent" for side in (then, now))
+        if was != becomes:
+            lines.append(f"{key} was {_short(was)}, is {_short(becomes)}")
+    return lines
+
+
+def _frozen_digest(model: Module) -> str:
+    digest = hashlib.sha256()
+
+    def add(name: str, array: np.ndarray):
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).data)
+
+    for path, module in model.named_modules():
+        if isinstance(module, QuantizedLinear):
+            q = module.q
+            for name in ("packed", "scales", "minima"):
+                if getattr(q, name, None) is not None:
+                    add(f"{path}.{name}", getattr(q, name))
+        for name, child in module.named_children():
+            if isinstance(child, Parameter) and not child.trainable:
+                add(f"{path}.{name}", child.value)
+    return digest.hexdigest()
+
+
+def _quantization(model: Module) -> dict[str, int]:
+    """{"nf4, blocks of 64, doubly quantized": layers}."""
+    kinds: dict[str, int] = {}
+    for _, module in model.named_modules():
+        if isinstance(module, QuantizedLinear):
+            q = module.q
+            kind = f"{q.code}, blocks of {q.block_size}{', doubly quantized' if q.double_quant else ''}"
+            kinds[kind] = kinds.get(kind, 0) + 1
+    return kinds
+
+
+def _optimizer(optimizer: Any, parameters: dict[str, Parameter]) -> dict[str, Any]:
+    names = {id(p): name for name, p in parameters.items()}
+    groups = [
+        {key: value for key, value in group.items() if key != "params"} | {"params": [names[id(p)] for p in group["params"]]}
+        for group in optimizer.groups
+    ]
+    settings = {name: getattr(optimizer, name) for name in ("betas", "eps") if hasattr(optimizer, name)}
+    return {"class": type(optimizer).__name__, **settings, "groups": groups}
+
+
+def _data(batches: Callable, steps: int) -> Any:
+    if hasattr(batches, "fingerprint"):
+        return batches.fingerprint()
+    digest = hashlib.sha256()
+    for step in (0, steps - 1):
+        for array in batches(step):
+            digest.update(f"{array.shape}".encode() + np.ascontiguousarray(array, np.int64).tobytes())
+    return {"first and last batch": digest.hexdigest()}
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, (dict, list)) and value:
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        return {key: leaf for name, item in items for key, leaf in _flat(item, f"{prefix}.{name}" if prefix else str(name)).items()}
+    return {prefix: value}
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 24 else f"{text[:13]}...{text[-4:]}"  # a digest is known by its start
