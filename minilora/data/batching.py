@@ -31,7 +31,7 @@ class RandomCrops:
     def fingerprint(self) -> dict[str, str | int]:
         """What decides the batches: the tokens' SHA-256, batch size, length and seed."""
         return {
-            "tokens": _sha256(self.tokens),
+            "tokens": sha256(self.tokens),
             "batch_size": self.batch_size,
             "length": self.length,
             "seed": self.seed,
@@ -75,7 +75,7 @@ class EpochBatches:
 
     def fingerprint(self) -> dict[str, str | int]:
         """What decides the batches: the rows' SHA-256 in their order, batch size and seed."""
-        return {"rows": _sha256(self.token_ids, self.labels), "batch_size": self.batch_size, "seed": self.seed}
+        return {"rows": sha256(self.token_ids, self.labels), "batch_size": self.batch_size, "seed": self.seed}
 
 
 def _integers(name, value, ndim):
@@ -87,7 +87,8 @@ def _integers(name, value, ndim):
         )
 
 
-def _sha256(*arrays):
+def sha256(*arrays: np.ndarray) -> str:
+    """The SHA-256 of integer arrays, their shapes and order included, as hexadecimal."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.shape}".encode())

@@ -38,7 +38,18 @@ def roman(rng: np.random.Generator) -> Record:
 
 
 _COUNTS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9}
-_SIGHTS = ("kraken", "mermaid", "whale", "ghost ship", "sea serpent", "penguin", "rubber duck", "pirate", "iceberg", "parrot")
+_SIGHTS = (
+    "kraken",
+    "mermaid",
+    "whale",
+    "ghost ship",
+    "sea serpent",
+    "penguin",
+    "rubber duck",
+    "pirate",
+    "iceberg",
+    "parrot",
+)
 _SIDES = {"to port": "port", "to starboard": "starboard", "dead ahead": "ahead", "astern": "astern"}
 _DEEDS = ("singing", "asleep", "waving", "juggling", "on fire", "playing cards", "waltzing", "selling hats")
 _CRIES = (

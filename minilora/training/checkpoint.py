@@ -1,52 +1,105 @@
-"""Checkpoints: the trainable parameters, the optimizer's state and where the run stands, in one file."""
+"""Checkpoints: all that a run needs to resume, in one file, bound to all that the run depends on."""
 
 import os
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from minilora import storage
+from minilora import checks, schema, storage
 from minilora.nn.module import Parameter
+from minilora.training.conditions import differences
+from minilora.training.history import PER_STEP
 from minilora.training.optim import AdamW
+
+METADATA = {
+    "step": partial(checks.integer, low=1),
+    "conditions": partial(checks.instance, kind=dict),
+    "eval": schema.list_of(schema.dict_of(checks.real)),
+}
 
 
 class CheckpointError(ValueError):
     """A checkpoint that is damaged, or that belongs to another run than the one that wants to resume from it."""
 
 
+class Checkpoint(NamedTuple):
+    """Where a run stood: its step, its history, and its best parameters so far ({} where nobody asked for them)."""
+
+    step: int
+    history: dict[str, list]
+    best: dict[str, np.ndarray]
+
+
 def save_checkpoint(
     path: str | os.PathLike,
     parameters: dict[str, Parameter],
     optimizer: AdamW,
-    note: dict[str, Any],
-    *,
-    best: dict[str, np.ndarray] | None = None,
+    conditions: dict[str, Any],
+    checkpoint: Checkpoint,
 ) -> None:
-    """Write everything that a run needs to resume, atomically. `note`: JSON-able (step, config, history)."""
+    """Write the parameters, the optimizer's state and where the run stands, atomically.
+
+    `conditions`: what the run depends on (see `conditions_of`); a run with others will not resume from this file.
+    """
     arrays = {f"parameters/{name}": p.value for name, p in parameters.items()}
     arrays |= {f"optimizer/{name}": array for name, array in optimizer.state().items()}
-    arrays |= {f"best/{name}": array for name, array in (best or {}).items()}
-    storage.save_arrays(path, arrays, note)
+    arrays |= {f"best/{name}": array for name, array in checkpoint.best.items()}
+    for key, dtype in PER_STEP.items():  # as arrays, for they grow with the run
+        arrays[f"history/{key}"] = np.array(checkpoint.history[key], dtype)
+    evaluations = [{**entry, "step": int(entry["step"])} for entry in checkpoint.history["eval"]]
+    storage.save_arrays(path, arrays, {"step": checkpoint.step, "conditions": conditions, "eval": evaluations})
 
 
 def load_checkpoint(
-    path: str | os.PathLike, parameters: dict[str, Parameter], optimizer: AdamW
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Put parameters and optimizer back as they were; returns (note, best parameters or {}).
+    path: str | os.PathLike, parameters: dict[str, Parameter], optimizer: AdamW, conditions: dict[str, Any]
+) -> Checkpoint:
+    """Put parameters and optimizer back as they were, and return where the run stood.
 
-    CheckpointError, before anything is changed, if the file is damaged or belongs to other parameters.
+    CheckpointError, before anything is changed, if the file is damaged or belongs to a run with other conditions: it
+    lists everything that differs.
     """
-    arrays, note = storage.load_arrays(path)
-    parts = {part: {} for part in ("parameters", "optimizer", "best")}
+    try:
+        arrays, metadata = storage.load_arrays(path)
+        metadata = schema.check(path, metadata, METADATA)
+    except ValueError as error:
+        raise CheckpointError(f"{error}; or choose a new output_dir") from error
+    if differing := differences(metadata["conditions"], conditions):
+        raise CheckpointError(
+            f"{path} belongs to another run: {'; '.join(differing)}. Give the run the settings, model and data that it "
+            "started with, or choose a new output_dir"
+        )
+    expected = {f"parameters/{name}": p.value for name, p in parameters.items()}
+    expected |= {f"optimizer/{name}": array for name, array in optimizer.state().items()}
+    for key, dtype in PER_STEP.items():
+        expected[f"history/{key}"] = np.empty(metadata["step"], dtype)
+    if any(name.startswith("best/") for name in arrays):
+        expected |= {f"best/{name}": p.value for name, p in parameters.items()}
+    if faults := _faults(arrays, expected, metadata["step"]):
+        raise CheckpointError(f"{path} does not fit this run: {'; '.join(faults)}; choose a new output_dir")
+    parts: dict[str, dict[str, np.ndarray]] = {part: {} for part in ("parameters", "optimizer", "best", "history")}
     for name, array in arrays.items():
         part, _, rest = name.partition("/")
         parts[part][rest] = array
-    values = parts["parameters"]
-    if set(values) != set(parameters) or any(values[n].shape != p.shape for n, p in parameters.items()):
-        raise CheckpointError(
-            f"{path} holds a checkpoint of other parameters (names or shapes differ); choose a new output_dir"
-        )
     optimizer.load_state(parts["optimizer"])
     for name, parameter in parameters.items():
-        parameter.value[...] = values[name]
-    return note, parts["best"]
+        parameter.value[...] = parts["parameters"][name]
+    history = {key: parts["history"][key].tolist() for key in PER_STEP}
+    history["eval"] = [{**entry, "step": int(entry["step"])} for entry in metadata["eval"]]
+    return Checkpoint(metadata["step"], history, parts["best"])
+
+
+def _faults(arrays: dict[str, np.ndarray], expected: dict[str, np.ndarray], step: int) -> list[str]:
+    """Everything about the arrays that is not as expected."""
+    faults = [f"{name} is missing" for name in expected if name not in arrays]
+    faults += [f"{name} is unexpected" for name in arrays if name not in expected]
+    for name, like in expected.items():
+        array = arrays.get(name, like)
+        if array.shape != like.shape or array.dtype != like.dtype:
+            faults.append(f"{name} is {checks.shown(array)} instead of {checks.shown(like)}")
+        elif array.dtype.kind == "i" and array.size and array.min() < 0:
+            faults.append(f"{name} holds a number below 0")
+    steps = arrays.get("history/step")
+    if steps is not None and not np.array_equal(steps, np.arange(1, step + 1)):
+        faults.append(f"history/step does not count from 1 to {step}")
+    return faults

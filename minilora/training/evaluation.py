@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from minilora import checks
+from minilora.data.batching import sha256
 from minilora.data.records import IGNORED
 from minilora.data.template import Template
 from minilora.data.tokenizer import Tokenizer
@@ -38,6 +39,25 @@ def evaluate(model: Llama, token_ids: np.ndarray, labels: np.ndarray, *, batch_s
         nats += float(loss) * int((some != IGNORED).sum())
         right += round(exact_match(logits, some) * len(rows))
     return {"loss": nats / int(counted.sum()), "exact": right / len(labels)}
+
+
+class HeldOut:
+    """`evaluate` on the same held-out rows again and again: what a Trainer calls.    token_ids, labels: (N, T)
+
+    Its `fingerprint()` binds a checkpoint to these rows.
+    """
+
+    def __init__(self, model: Llama, token_ids: np.ndarray, labels: np.ndarray, *, batch_size: int = 64):
+        check_labels(labels, token_ids, model.config.vocab_size)
+        self.model, self.token_ids, self.labels = model, token_ids, labels
+        self.batch_size = checks.integer("batch_size", batch_size, low=1)
+
+    def __call__(self) -> dict[str, float]:
+        return evaluate(self.model, self.token_ids, self.labels, batch_size=self.batch_size)
+
+    def fingerprint(self) -> dict[str, str]:
+        """What decides the scores, beside the model: the rows' SHA-256."""
+        return {"rows": sha256(self.token_ids, self.labels)}
 
 
 def exact_match(logits: np.ndarray, labels: np.ndarray) -> float:

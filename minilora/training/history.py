@@ -9,7 +9,7 @@ import numpy as np
 
 from minilora import storage
 
-PER_STEP = ("step", "loss", "learning_rate", "grad_norm")
+PER_STEP = {"step": np.int64, "loss": np.float64, "learning_rate": np.float64, "grad_norm": np.float64}
 
 
 def empty_history() -> dict[str, list]:
@@ -19,7 +19,7 @@ def empty_history() -> dict[str, list]:
 
 def as_arrays(history: dict[str, list]) -> dict[str, np.ndarray]:
     """The history as arrays: "step", "loss", ..., and "eval_step", "eval_loss", ... for what `evaluate` returned."""
-    arrays = {key: np.array(history[key], np.int64 if key == "step" else np.float64) for key in PER_STEP}
+    arrays = {key: np.array(history[key], dtype) for key, dtype in PER_STEP.items()}
     for key in dict.fromkeys(key for entry in history["eval"] for key in entry):
         values = [entry.get(key, np.nan) for entry in history["eval"]]
         arrays[f"eval_{key}"] = np.array(values, np.int64 if key == "step" else np.float64)

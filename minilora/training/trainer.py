@@ -13,11 +13,17 @@ from minilora import checks, storage
 from minilora.data.records import IGNORED
 from minilora.machine import keep_memory
 from minilora.nn.llama import Llama
-from minilora.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from minilora.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from minilora.training.conditions import conditions_of
 from minilora.training.groups import DECAYS, add_l2_gradient, decay_groups
 from minilora.training.history import PER_STEP, Log, empty_history
 from minilora.training.optim import AdamW, clip_grad_norm
 from minilora.training.schedule import SCHEDULES, lr_factor
+
+
+class DivergenceError(ValueError):
+    """The loss, the gradient or a parameter is not a number any more."""
+
 
 # What an optimizer decides by itself, so that a config beside it must leave these alone.
 OPTIMIZER_FIELDS = ("learning_rate", "weight_decay", "weight_decay_type", "adam_beta1", "adam_beta2", "adam_epsilon")
@@ -139,13 +145,15 @@ class Trainer:
         self._peaks = [group["lr"] for group in self.optimizer.groups]
         self.step = 0
         self.history = empty_history()
+        # Of the frozen model, hence before training; only checkpoints need them.
+        self._conditions = None if self.output_dir is None else self._depends_on()
         self._best: dict[str, np.ndarray] = {}  # the best parameters, where load_best_model_at_end asks for them
         self._stop = False
 
     def train(self) -> dict[str, list]:
         """Run to the last step and return the history; called again, it resumes where it stopped, or does nothing.
 
-        ValueError if the loss or the gradient stops being a number: the model then is as it was before that step.
+        DivergenceError if the loss or the gradient stops being a number: the model then is as it was before that step.
         CheckpointError if the output_dir holds the checkpoint of another run.
         """
         self._stop = False
@@ -210,7 +218,7 @@ class Trainer:
             loss, tokens = self._accumulate()
             norm = clip_grad_norm(self.parameters.values(), config.max_grad_norm)
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise ValueError(self._diverged(f"loss {loss}, gradient norm {norm}", self.step + 1))
+            raise DivergenceError(self._diverged(f"loss {loss}, gradient norm {norm}", self.step + 1))
         if config.weight_decay_type == "l2":
             add_l2_gradient(self.parameters.values(), config.weight_decay)
         self.optimizer.step()
@@ -237,7 +245,7 @@ class Trainer:
     def _evaluate(self):
         entry = {"step": self.step, **self.evaluate()}
         if not math.isfinite(entry.get("loss", 0.0)):
-            raise ValueError(self._diverged(f"held-out loss {entry['loss']}", self.step))
+            raise DivergenceError(self._diverged(f"held-out loss {entry['loss']}", self.step))
         self.history["eval"].append(entry)
         self._log({"step": self.step, "eval": {key: value for key, value in entry.items() if key != "step"}})
         if self.best is not entry:
@@ -256,9 +264,9 @@ class Trainer:
 
     def _save(self):
         if not all(np.isfinite(p.value).all() for p in self.parameters.values()):
-            raise ValueError(self._diverged("a parameter is not finite", self.step))
-        note = {"step": self.step, "config": asdict(self.config), "history": self.history}
-        save_checkpoint(self.checkpoint_path, self.parameters, self.optimizer, note, best=self._best)
+            raise DivergenceError(self._diverged("a parameter is not finite", self.step))
+        checkpoint = Checkpoint(self.step, self.history, self._best)
+        save_checkpoint(self.checkpoint_path, self.parameters, self.optimizer, self._conditions, checkpoint)
 
     @property
     def checkpoint_path(self) -> Path | None:
@@ -268,14 +276,18 @@ class Trainer:
         if self.output_dir is None:
             return
         if self.checkpoint_path.is_file():
-            note, self._best = load_checkpoint(self.checkpoint_path, self.parameters, self.optimizer)
-            if note["config"] != asdict(self.config):
-                raise CheckpointError(
-                    f"{self.checkpoint_path} belongs to a run with another config; choose a new output_dir or delete it"
-                )
-            self.step, self.history = note["step"], note["history"]
+            self.step, self.history, self._best = load_checkpoint(
+                self.checkpoint_path, self.parameters, self.optimizer, self._conditions
+            )
         self.output_dir.mkdir(parents=True, exist_ok=True)
         Log(self.output_dir / "log.jsonl").restart_from(self.history)
+
+    def _depends_on(self):
+        steps = self.max_steps * self.config.gradient_accumulation_steps
+        return {
+            "training": asdict(self.config),
+            **conditions_of(self.model, self.optimizer, self.batches, self.evaluate, steps),
+        }
 
     def _log(self, entry):
         if self.output_dir is not None:

@@ -1,10 +1,31 @@
 """A run that was killed resumes to the same bits, and from its own checkpoint alone."""
 
+import re
+import shutil
+from dataclasses import fields
+
 import numpy as np
 import pytest
 
-from minilora import Llama, LlamaConfig, Trainer, TrainingConfig
-from minilora.training import CheckpointError
+from minilora import (
+    AdamW,
+    Llama,
+    LlamaConfig,
+    LoraConfig,
+    Trainer,
+    TrainingConfig,
+    apply_lora,
+    quantize_linears,
+    storage,
+)
+from minilora.adapters import scale_adapter
+from minilora.data import EpochBatches
+from minilora.training import CheckpointError, HeldOut
+
+
+class Other(AdamW):
+    """An optimizer of one's own."""
+
 
 SMALL = LlamaConfig(
     vocab_size=37, hidden_size=24, intermediate_size=40, num_hidden_layers=2, max_position_embeddings=32
@@ -48,7 +69,177 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path, step):
     assert [line.split(",")[0] for line in lines] == [f'{{"step": {i}' for i in range(1, 13)]
 
 
-def test_a_checkpoint_of_another_run_is_refused(tmp_path):
-    make(tmp_path).train()
-    with pytest.raises(CheckpointError, match="another config"):
-        make(tmp_path, max_steps=16).train()
+# What a run depends on. Each line changes one condition and says what the error must name.
+CONDITIONS = [
+    ({"base_seed": 1}, "base was '"),
+    ({"dtype": np.float64}, "dtype was 'float32', is 'float64'"),
+    ({"code": "int4"}, "quantization.nf4, blocks of 64 was 14, is absent; quantization.int4, blocks of 64 was absent"),
+    ({"code": None}, "quantization"),
+    ({"block_size": 32}, "quantization.nf4, blocks of 64 was 14"),
+    ({"double_quant": True}, "quantization.nf4, blocks of 64, doubly quantized was absent, is 14"),
+    ({"code_of_head": True}, "base was '"),
+    ({"r": 2}, "adapter.r was 4, is 2"),
+    ({"lora_alpha": 64}, "adapter.lora_alpha was 8.0, is 64.0"),
+    ({"lora_dropout": 0.1}, "adapter.lora_dropout was 0.0, is 0.1"),
+    ({"use_rslora": True}, "adapter.use_rslora was False, is True"),
+    ({"target_modules": ["q_proj", "v_proj"]}, "adapter.target_modules was 'all-linear', is absent"),
+    ({"init_lora_weights": "gaussian"}, "adapter.init_lora_weights was True, is 'gaussian'"),
+    ({"factor": 0.5}, "adapter.factor was 1.0, is 0.5"),
+    ({"adapter_name": "other"}, "adapter.name was 'default', is 'other'"),
+    ({"method": "full"}, "method was 'lora', is 'full'"),
+    ({"data_seed": 1}, "data.rows was '"),
+    ({"data_reversed": True}, "data.rows was '"),
+    ({"order_seed": 1}, "data.seed was 0, is 1"),
+    ({"batch_size": 3}, "data.batch_size was 2, is 3"),
+    ({"held_out_seed": 1}, "held-out data.rows was '"),
+    ({"betas": (0.8, 0.999)}, "optimizer.betas.0 was 0.9, is 0.8"),
+    ({"eps": 1e-6}, "optimizer.eps was 1e-08, is 1e-06"),
+    ({"lr": 0.5}, "optimizer.groups.0.lr was 0.01, is 0.5"),
+    ({"decay": 0.1}, "optimizer.groups.0.weight_decay was 0.0, is 0.1"),
+    ({"optimizer": Other}, "optimizer.class was 'AdamW', is 'Other'"),
+    ({"frozen": "layers.0.self_attn.q_proj.lora_A"}, "parameters.layers.0.self_attn.q_proj.lora_A.0 was 4, is absent"),
+    ({"training": {"max_steps": 5}}, "training.max_steps was 4, is 5"),
+    ({"training": {"lr_scheduler_type": "linear"}}, "training.lr_scheduler_type was 'cosine', is 'linear'"),
+    ({"training": {"warmup_steps": 1}}, "training.warmup_steps was 0, is 1"),
+    ({"training": {"min_lr_ratio": 0.1}}, "training.min_lr_ratio was 0.0, is 0.1"),
+    ({"training": {"max_grad_norm": 0.5}}, "training.max_grad_norm was 1.0, is 0.5"),
+    ({"training": {"gradient_accumulation_steps": 2}}, "training.gradient_accumulation_steps was 1, is 2"),
+    ({"training": {"seed": 1}}, "training.seed was 0, is 1"),
+    ({"training": {"eval_steps": 1}}, "training.eval_steps was 2, is 1"),
+]
+
+
+def conditioned(folder, **changes):
+    """A QLoRA run under the conditions of the table, with some changed."""
+    c = {
+        "base_seed": 0, "dtype": np.float32, "code": "nf4", "block_size": 64, "double_quant": False, "code_of_head": False,
+        "method": "lora", "adapter_name": "default", "frozen": None,
+        "data_seed": 0, "data_reversed": False, "order_seed": 0, "batch_size": 2, "held_out_seed": 0,
+        "optimizer": AdamW, "lr": 0.01, "betas": (0.9, 0.999), "eps": 1e-8, "decay": 0.0, "training": {},
+    } | changes  # fmt: skip
+    model = Llama(SMALL, rng=np.random.default_rng(c["base_seed"]), dtype=c["dtype"])
+    if c["code_of_head"]:
+        model.norm.weight.value[0] += 1
+    if c["code"] is not None:
+        quantize_linears(model, c["code"], block_size=c["block_size"], double_quant=c["double_quant"])
+    if c["method"] == "lora":
+        lora = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear"}
+        lora |= {key: changes[key] for key in changes.keys() & {f.name for f in fields(LoraConfig)}}
+        apply_lora(model, LoraConfig(**lora), rng=np.random.default_rng(0), adapter_name=c["adapter_name"])
+    if "factor" in changes:
+        scale_adapter(model, "default", changes["factor"])
+    if c["frozen"]:
+        dict(model.named_parameters())[c["frozen"]].trainable = False
+    ids = np.random.default_rng(c["data_seed"]).integers(0, 37, (6, 5))
+    ids = ids[::-1].copy() if c["data_reversed"] else ids
+    held_out = np.random.default_rng(c["held_out_seed"]).integers(0, 37, (2, 5))
+    optimizer = c["optimizer"](
+        [p for p in model.parameters() if p.trainable], c["lr"], c["betas"], c["eps"], weight_decay=c["decay"]
+    )
+    return Trainer(
+        model,
+        TrainingConfig(**{"max_steps": 4, "save_steps": 2, "eval_steps": 2} | c["training"]),
+        EpochBatches(ids, ids, c["batch_size"], seed=c["order_seed"]),
+        evaluate=HeldOut(model, held_out, held_out),
+        output_dir=folder,
+        optimizer=optimizer,
+    )
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """The folder of a run that was stopped after two steps."""
+    folder = tmp_path_factory.mktemp("run")
+    trainer = conditioned(folder)
+    step = trainer.optimizer.step
+    trainer.optimizer.step = lambda: step() or (trainer.step == 1 and trainer.stop())
+    trainer.train()
+    assert trainer.step == 2
+    return folder
+
+
+def everything(trainer):
+    arrays = trainer.model.state() | {f"optimizer {k}": v for k, v in trainer.optimizer.state().items()}
+    return {name: array.copy() for name, array in arrays.items()}
+
+
+@pytest.mark.parametrize(("change", "named"), CONDITIONS, ids=[str(change) for change, _ in CONDITIONS])
+def test_a_changed_condition_is_named_and_changes_nothing(saved, change, named):
+    trainer = conditioned(saved, **change)
+    before, log = everything(trainer), (saved / "log.jsonl").read_bytes()
+    with pytest.raises(CheckpointError, match=f"belongs to another run: .*{re.escape(named)}"):
+        trainer.train()
+    assert trainer.step == 0 and trainer.history["step"] == []
+    for name, array in everything(trainer).items():
+        np.testing.assert_array_equal(array, before[name])
+    assert (saved / "log.jsonl").read_bytes() == log
+
+
+def test_the_same_conditions_resume(saved, tmp_path):
+    shutil.copytree(saved, tmp_path / "run")
+    resumed, whole = conditioned(tmp_path / "run"), conditioned(tmp_path / "whole")
+    assert resumed.train() == whole.train()
+    for name, array in everything(whole).items():
+        np.testing.assert_array_equal(everything(resumed)[name], array)
+    assert (tmp_path / "run" / "checkpoint.npz").read_bytes() == (tmp_path / "whole" / "checkpoint.npz").read_bytes()
+
+
+def test_all_mismatches_are_named_at_once(saved):
+    trainer = conditioned(saved, lora_alpha=64, order_seed=1, training={"seed": 7})
+    with pytest.raises(CheckpointError) as caught:
+        trainer.train()
+    for named in ("adapter.lora_alpha was 8.0, is 64.0", "data.seed was 0, is 1", "training.seed was 0, is 7"):
+        assert named in str(caught.value)
+
+
+def test_what_a_step_does_not_depend_on_may_change(tmp_path):
+    """Full fine-tuning: the weights are in the checkpoint, so those that the model started with do not matter."""
+    killed = conditioned(tmp_path, method="full", code=None)
+    killed.batches = lambda step, inner=killed.batches: inner(step) if step < 3 else killed.stop() or inner(step)
+    killed.train()
+    assert conditioned(tmp_path, method="full", code=None, base_seed=5).train()["step"] == [1, 2, 3, 4]
+
+
+DAMAGES = [
+    (
+        "a parameter of another shape",
+        lambda a, m: a.update({P: a[P][:-1].copy()}),
+        "lora_A is an array of shape (3, 24)",
+    ),
+    ("a parameter of another dtype", lambda a, m: a.update({P: a[P].astype(np.float64)}), "dtype float64 instead of"),
+    ("a parameter missing", lambda a, m: a.pop(P), "lora_A is missing"),
+    ("a parameter too many", lambda a, m: a.update({"parameters/x": a[P]}), "parameters/x is unexpected"),
+    ("moments of another shape", lambda a, m: a.update({M: a[M].ravel().copy()}), "optimizer/0.0.m is an array"),
+    ("a negative count of steps", lambda a, m: a.update({"optimizer/steps": np.array(-1)}), "holds a number below 0"),
+    ("a gap in the history", lambda a, m: a["history/step"].__iadd__(1), "history/step does not count from 1 to 2"),
+    (
+        "a short history",
+        lambda a, m: a.update({"history/loss": a["history/loss"][:1].copy()}),
+        "history/loss is an array",
+    ),
+    ("another part", lambda a, m: a.update({"extra": np.ones(1)}), "extra is unexpected"),
+    ("a step below 1", lambda a, m: m.update(step=-3), "step must be at least 1"),
+    ("a step as text", lambda a, m: m.update(step="2"), "step must be an int"),
+    ("no history", lambda a, m: m.update(eval=None), "eval must be a list"),
+    ("no conditions", lambda a, m: m.pop("conditions"), "conditions is missing"),
+]
+P, M = "parameters/layers.0.self_attn.q_proj.lora_A", "optimizer/0.0.m"
+
+
+@pytest.mark.parametrize(("damage", "named"), [d[1:] for d in DAMAGES], ids=[d[0] for d in DAMAGES])
+def test_a_checkpoint_that_does_not_fit_changes_nothing(saved, tmp_path, damage, named):
+    arrays, metadata = storage.load_arrays(saved / "checkpoint.npz")
+    damage(arrays, metadata)
+    storage.save_arrays(tmp_path / "checkpoint.npz", arrays, metadata)
+    trainer = conditioned(tmp_path)
+    before = everything(trainer)
+    with pytest.raises(CheckpointError, match=re.escape(named)):
+        trainer.train()
+    for name, array in everything(trainer).items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    (tmp_path / "checkpoint.npz").write_bytes(b"not a checkpoint")
+    with pytest.raises(CheckpointError, match="checkpoint.npz is damaged.*choose a new output_dir"):
+        conditioned(tmp_path).train()
