@@ -6,6 +6,7 @@ What reads them needs the extra `hf` (safetensors, tokenizers, gguf); each says 
 from minilora.interop.gguf import GGUFFile
 from minilora.interop.gguf_llama import load_gguf
 from minilora.interop.huggingface import load_llama, save_llama
+from minilora.interop.peft import load_peft_adapter, save_peft_adapter
 from minilora.interop.safetensors import SafetensorsFile
 from minilora.interop.tensors import FileTensor, LazyTensor, TensorFile, TensorSource
 from minilora.interop.tokenizer import FileTokenizer, load_tokenizer
@@ -20,6 +21,8 @@ __all__ = [
     "TensorSource",
     "load_gguf",
     "load_llama",
+    "load_peft_adapter",
     "load_tokenizer",
     "save_llama",
+    "save_peft_adapter",
 ]
