@@ -4,15 +4,16 @@ VENV := .venv
 PARITY := .venv-parity
 BIN := $(VENV)/bin
 
-.PHONY: help course notebooks build-notebooks figures redraw check test coverage mutants lint parity base clean
+.PHONY: help course notebooks build-notebooks figures all-figures redraw check test coverage mutants lint parity base clean
 
 help:
-	@echo "make figures   compute and draw every figure (under ten minutes on two cores)"
+	@echo "make figures   compute and draw the headline figures (under ten minutes on two cores)"
+	@echo "make all-figures  compute and draw all of them (hours; can be stopped and resumes)"
 	@echo "make course    open the lessons in JupyterLab, at the first"
 	@echo "make notebooks execute every lesson and report what no longer matches its committed copy"
 	@echo "make build-notebooks  write the lessons anew from notebooks/source"
 	@echo "make redraw    draw the figures again from the committed numbers"
-	@echo "make check     compute the figures again and compare with the committed numbers"
+	@echo "make check     compute the headline figures again and compare with the committed numbers"
 	@echo "make test      run the tests"
 	@echo "make coverage  run the tests and report the lines that none of them runs"
 	@echo "make mutants   change the code in thousands of ways and see whether a test fails (hours; resumes; SAMPLE=400 for some)"
@@ -23,6 +24,9 @@ help:
 
 figures: $(VENV)/ready
 	$(BIN)/python -m minilora figures
+
+all-figures: $(VENV)/ready
+	$(BIN)/python -m minilora figures --all
 
 redraw: $(VENV)/ready
 	$(BIN)/python -m minilora figures --redraw

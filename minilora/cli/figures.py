@@ -1,7 +1,10 @@
 """`minilora figures`: compute, draw and check the figures."""
 
 import argparse
+from functools import partial
 from pathlib import Path
+
+from minilora import checks
 
 HELP = "compute and draw the figures"
 EXAMPLE = "python -m minilora figures codebooks outliers"
@@ -9,43 +12,49 @@ EXAMPLE = "python -m minilora figures codebooks outliers"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument("names", nargs="*", metavar="NAME", help="which (default: all)")
-    parser.add_argument("--list", action="store_true", help="name them")
-    parser.add_argument("--redraw", action="store_true", help="draw from the stored numbers, compute nothing")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="which figures (default: the headline ones)")
+    parser.add_argument("--all", action="store_true", help="all figures, not the headline ones alone")
+    parser.add_argument("--fast", action="store_true", help="of those, only the ones that take seconds")
+    parser.add_argument("--list", action="store_true", help="name all figures, with their questions")
+    parser.add_argument("--redraw", action="store_true", help="draw all figures from their numbers, compute nothing")
     parser.add_argument("--check", action="store_true", help="compute again and compare with the stored numbers")
-    parser.add_argument("--fast", action="store_true", help="only those that take seconds")
     parser.add_argument("--out", type=Path, default=Path("figures"), metavar="DIR", help="folder (default: figures)")
+    parser.add_argument("--workers", type=int, metavar="N", help="runs at a time (default: one for each core)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Compute, draw, list or check figures; 1 if a check finds a difference."""
-    from minilora import gallery
+    from minilora import gallery, parallel
 
-    figures = gallery.select(args.names, fast_only=args.fast)
     if args.list:
-        for figure in gallery.FIGURES:
-            print(f"{figure.name:20} {'fast' if figure.fast else 'slow'}   {figure.question}")
+        print("\n".join(_line(figure) for figure in gallery.FIGURES))
         return 0
-    if args.check:
-        differences = [line for figure in figures for line in gallery.check(figure, args.out)]
-        print("\n".join(differences) if differences else f"{len(figures)} figures: the stored numbers hold")
-        return 1 if differences else 0
-    for figure in figures:
-        if not args.redraw:
-            gallery.compute(figure, args.out)
-        print(gallery.draw(figure, args.out))
-    gallery.write_pages(args.out)
-    if not args.redraw:
-        gallery.forget_runs(figures, args.out)
+    if args.workers is not None:
+        checks.integer("--workers", args.workers, low=1)
+    side_by_side = partial(parallel.in_processes, workers=args.workers)
+    figures = gallery.select(args.names, every=args.all or args.redraw, fast_only=args.fast)
+    if args.redraw:
+        if not args.names:
+            figures = [figure for figure in figures if gallery.numbers_path(figure, args.out)] or figures
+        print("\n".join(str(path) for path in gallery.redraw(figures, args.out)))
+    elif args.check:
+        lines = gallery.check_again(figures, args.out, side_by_side=side_by_side)
+        print("\n".join(lines) or f"the stored numbers hold: {', '.join(figure.name for figure in figures)}")
+        return 1 if lines else 0
+    else:
+        gallery.make(figures, args.out, side_by_side=side_by_side)
     return 0
 
 
 def stopped(args: argparse.Namespace) -> str:
-    """What computing leaves behind when it is stopped: figures that are done, and the finished runs of those that are not."""
+    """What is left of figures that were stopped: the finished runs of all that the command was asked for."""
     counts = {folder.name: len(list(folder.glob("*.json"))) for folder in sorted((args.out / ".runs").glob("*"))}
-    said = [
+    kept = [
         f"{n} finished run{'s' * (n > 1)} of {name} {'are' if n > 1 else 'is'} kept" for name, n in counts.items() if n
     ]
-    if not said:
-        return f"no run of an unfinished figure is kept; figures that were done are in {args.out}"
-    return f"{', '.join(said)}; the same command resumes"
+    return f"{', '.join(kept)}; the same command resumes" if kept else "no run was finished, so none is kept"
+
+
+def _line(figure):
+    kind = "headline" if figure.headline else ""
+    return f"{figure.name:20} {'seconds' if figure.fast else 'minutes':8} {kind:9} {figure.question}"

@@ -1,7 +1,6 @@
 """What the notebooks put on a page: source code, tables, figures. Needs the `notebooks` extra."""
 
 import inspect
-import json
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -47,25 +46,27 @@ def markdown(text: str) -> None:
 
 
 def numbers(figure: str) -> dict[str, Any]:
-    """The committed numbers of a figure, from figures/NAME.json. FileNotFoundError outside a checkout."""
-    path = ROOT / "figures" / f"{figure}.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"figures/{figure}.json is not there; clone the project, or run: make figures")
-    return json.loads(path.read_text(encoding="utf-8"))["numbers"]
+    """The committed numbers of a figure, from figures/NAME.json.
+
+    ValueError for a figure that does not exist; FileNotFoundError outside a checkout.
+    """
+    from minilora.gallery import COMMITTED, load, select
+
+    return load(select([figure])[0], COMMITTED)["numbers"]
 
 
 def draw(figure: str, found: dict[str, Any] | None = None) -> None:
     """Draw a figure of the gallery from its committed numbers (or those given), with its caption below."""
     from matplotlib import pyplot as plt
 
-    from minilora.gallery import select
+    from minilora.gallery import escape_markdown, select
 
     plot = select([figure])[0].plot
     found = numbers(figure) if found is None else found
     _, axes = plt.subplots(**plot.LAYOUT)
     plot.draw(axes, found)
     plt.show()
-    markdown("> " + plot.caption(found).replace("*", r"\*").replace("_", r"\_"))
+    markdown("> " + escape_markdown(plot.caption(found)))
 
 
 def _text(value):

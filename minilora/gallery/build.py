@@ -1,9 +1,8 @@
 """From an experiment's numbers to a JSON file, and from that file to SVG and PNG."""
 
-import contextlib
 import json
-import shutil
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,57 +10,46 @@ from typing import Any
 from minilora import storage
 from minilora.gallery.provenance import provenance
 from minilora.gallery.registry import Figure
-from minilora.parallel import SideBySide
 
+COMMITTED = Path(__file__).resolve().parents[2] / "figures"  # of the checkout that this package stands in
 DIGITS = 6  # significant digits that are stored
 
 
-def compute(figure: Figure, out: Path, *, each: Callable | None = None) -> Path:
+def compute(figure: Figure, out: Path, each: Callable = map) -> Path:
     """Run the experiment and write NAME.json: numbers, config, tolerance, caption and where they came from.
 
-    `each`: what the experiment runs its items with (see `minilora.experiments`); by default processes, a bar and kept results.
+    `each`: what the experiment runs its items with (see `minilora.experiments`).
     """
     experiment = figure.experiment
     config = experiment.Config()
-    numbers = rounded(experiment.run(config, each or SideBySide(desc=figure.name, keep=runs_folder(figure, out))))
+    start = time.perf_counter()
+    numbers = rounded(experiment.run(config, each))
+    runs = getattr(each, "runs", 0)
+    seconds = each.seconds if runs else time.perf_counter() - start
     content = {
         "figure": figure.name,
         "caption": figure.plot.caption(numbers),
         "numbers": numbers,
         "config": asdict(config),
         "tolerance": experiment.TOLERANCE,
-        "provenance": provenance(figure),
+        "provenance": provenance(figure, runs=runs, seconds=seconds),
     }
-    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     path = Path(out) / f"{figure.name}.json"
-    storage.write_text(path, text)
+    storage.write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return path
-
-
-def runs_folder(figure: Figure, out: Path) -> Path:
-    """Where the finished runs of a figure are kept until the command that wanted it is done."""
-    return Path(out) / ".runs" / figure.name
-
-
-def forget_runs(figures: Iterable[Figure], out: Path) -> None:
-    """Remove the kept runs of these figures, and of no others: all that was asked for is done."""
-    for figure in figures:
-        shutil.rmtree(runs_folder(figure, out), ignore_errors=True)
-    with contextlib.suppress(OSError):  # others' runs are in it, or it is not there
-        (Path(out) / ".runs").rmdir()
 
 
 def load(figure: Figure, out: Path) -> dict[str, Any]:
     """What NAME.json holds. FileNotFoundError or ValueError that says how to make it."""
     path = Path(out) / f"{figure.name}.json"
-    mend = f"run: python -m minilora figures {figure.name}"
+    remedy = f"run: python -m minilora figures {figure.name}"
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; {mend}")
+        raise FileNotFoundError(f"{path} does not exist; {remedy}")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return {key: content[key] for key in ("caption", "numbers", "config", "tolerance", "provenance")}
-    except (json.JSONDecodeError, KeyError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is damaged ({error}); {mend}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); {remedy}") from error
 
 
 def draw(figure: Figure, out: Path) -> Path:
@@ -89,7 +77,7 @@ def draw(figure: Figure, out: Path) -> Path:
 
 
 def rounded(value: Any) -> Any:
-    """Floats rounded to 6 significant digits throughout a tree; numpy scalars become Python's."""
+    """Floats rounded to 6 significant digits throughout a tree; numpy scalars become Python's, tuples lists."""
     if isinstance(value, dict):
         return {str(key): rounded(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,22 +1,40 @@
 """Are the committed numbers those that the code computes today?"""
 
+import json
 import math
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from minilora.gallery.build import load, rounded
 from minilora.gallery.registry import Figure
-from minilora.parallel import SideBySide
 
 
-def check(figure: Figure, out: Path, *, each: Callable | None = None) -> list[str]:
-    """Compute again and compare with NAME.json within its tolerance; returns a line for each number that differs."""
+def check(figure: Figure, out: Path, each: Callable = map) -> list[str]:
+    """Compute again and compare with NAME.json within its tolerance; returns a line for each number that differs.
+
+    Where the stored numbers were made with other settings than today's, the settings are all that is compared.
+    """
+    if lines := other_settings(figure, out):
+        return lines
     stored = load(figure, out)
     experiment = figure.experiment
-    again = rounded(experiment.run(experiment.Config(), each or SideBySide(desc=figure.name)))
+    again = rounded(experiment.run(experiment.Config(), each))
     return [f"{figure.name}: {line}" for line in differences(stored["numbers"], again, stored["tolerance"])]
+
+
+def other_settings(figure: Figure, out: Path) -> list[str]:
+    """A line for each setting of the experiment's Config that NAME.json was not made with."""
+    today = json.loads(json.dumps(asdict(figure.experiment.Config())))
+    stored = load(figure, out)["config"]
+    return [
+        f"{figure.name}: config {key}: stored {stored.get(key)!r:.60}, today {today.get(key)!r:.60}; "
+        f"run: python -m minilora figures {figure.name}"
+        for key in sorted(today.keys() | stored.keys())
+        if key not in stored or key not in today or stored[key] != today[key]
+    ]
 
 
 def differences(stored: Any, again: Any, tolerance: dict[str, Any], path: str = "") -> Iterator[str]:

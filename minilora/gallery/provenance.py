@@ -7,8 +7,11 @@ from typing import Any
 from minilora.gallery.registry import Figure
 
 
-def provenance(figure: Figure) -> dict[str, Any]:
-    """Where numbers came from: versions, processor kernel, threads, the base's hash, and the command."""
+def provenance(figure: Figure, *, runs: int, seconds: float) -> dict[str, Any]:
+    """Versions, processor kernel, threads, the base's hash, the command, and what it took.
+
+    `runs`: how many went through `each`; `seconds`: what they took together, each on one worker.
+    """
     import matplotlib
     import numpy as np
     import scipy
@@ -29,4 +32,6 @@ def provenance(figure: Figure) -> dict[str, Any]:
         "cpu_kernel": (simd.get("found") or simd.get("baseline") or ["unknown"])[-1],
         "blas_threads": os.environ.get("OPENBLAS_NUM_THREADS", "default; 1 in workers"),
         "base_sha256": base_sha256(),
+        "runs": runs,
+        "seconds": round(seconds, 1),
     }

@@ -2,53 +2,91 @@
 
 import importlib
 from dataclasses import dataclass
+from types import ModuleType
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure by name: `minilora.experiments.FOLDER.NAME` computes it, `minilora.plots.FOLDER.NAME` draws it."""
+    """A figure by name: `minilora.experiments.FOLDER.NAME` computes it, `minilora.plots.FOLDER.NAME` draws it.
 
-    name: str
+    `fast`: it takes seconds, so that every check of the repository can compute it again. `headline`: it is one of
+    `make figures` and its finding stands in the README; all others are made by `make all-figures`.
+    """
+
     folder: str
+    name: str
     question: str
-    fast: bool
-    default: bool = True  # part of `make figures`
+    fast: bool = False
+    headline: bool = False
 
     @property
-    def experiment(self):
+    def experiment(self) -> ModuleType:
+        """Config, run(config, each), TOLERANCE."""
         return importlib.import_module(f"minilora.experiments.{self.folder}.{self.name}")
 
     @property
-    def plot(self):
+    def plot(self) -> ModuleType:
+        """LAYOUT, draw(axes, numbers), caption(numbers)."""
         return importlib.import_module(f"minilora.plots.{self.folder}.{self.name}")
 
 
 FIGURES = (
     Figure(
-        "codebooks",
         "quantization",
+        "codebooks",
         "Where do four bits put their sixteen values, and where are the weights?",
         fast=True,
+        headline=True,
     ),
     Figure(
-        "quantization_error", "quantization", "How much does each 4-bit code lose, by block size and source?", fast=True
+        "quantization",
+        "quantization_error",
+        "How much does each 4-bit code lose, by block size and source?",
+        fast=True,
+        headline=True,
     ),
-    Figure("outliers", "quantization", "Who helps against an outlier, the code or the blocks?", fast=True),
-    Figure("scale_memory", "quantization", "What do the scales cost, before and after double quantization?", fast=True),
-    Figure("rank_known", "rank", "Does LoRA find a change of known rank, and how good can it be?", fast=True),
-    Figure("rank_fit", "rank", "How much rank do an easy and a hard task need?", fast=False),
-    Figure("base_training", "training", "What has the shipped base learned, and when did it stop?", fast=True),
     Figure(
-        "lr_sweep", "rank", "Which learning rate suits each method? (chosen for rank_fit)", fast=False, default=False
+        "quantization",
+        "outliers",
+        "What helps against an outlier, the code or the blocks?",
+        fast=True,
+        headline=True,
     ),
+    Figure(
+        "quantization",
+        "scale_memory",
+        "What do the scales cost, before and after double quantization?",
+        fast=True,
+        headline=True,
+    ),
+    Figure(
+        "rank",
+        "rank_known",
+        "Does LoRA find a change of known rank, and how good can it be?",
+        fast=True,
+        headline=True,
+    ),
+    Figure("rank", "rank_fit", "How much rank do an easy and a hard task need?", headline=True),
+    Figure(
+        "training",
+        "base_training",
+        "What has the shipped base learned, and when did it stop?",
+        fast=True,
+        headline=True,
+    ),
+    Figure("rank", "lr_sweep", "Which learning rate suits each method? (chosen for rank_fit)"),
 )
 
 
-def select(names: list[str], *, fast_only: bool = False) -> list[Figure]:
-    """The figures of these names (if none is given, those of `make figures`). ValueError that lists the names for an unknown one."""
+def select(names: list[str], *, every: bool = False, fast_only: bool = False) -> list[Figure]:
+    """The figures of these names; if none is given, the headline ones, or all of them with `every`.
+
+    ValueError that lists the names for an unknown one.
+    """
     known = {figure.name: figure for figure in FIGURES}
     for name in names:
         if name not in known:
             raise ValueError(f"figure must be one of {', '.join(known)}; got {name!r}")
-    chosen = [known[name] for name in names] or [figure for figure in FIGURES if figure.default]
+    chosen = [known[name] for name in dict.fromkeys(names)]
+    chosen = chosen or [figure for figure in FIGURES if figure.headline or every]
     return [figure for figure in chosen if figure.fast or not fast_only]

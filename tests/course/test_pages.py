@@ -29,6 +29,9 @@ def test_the_numbers_are_the_committed_ones():
     assert numbers("scale_memory") == stored["numbers"]
 
 
-def test_a_figure_without_numbers_says_what_to_do():
-    with pytest.raises(FileNotFoundError, match="make figures"):
+def test_a_figure_without_numbers_says_what_to_do(monkeypatch, tmp_path):
+    with pytest.raises(ValueError, match="figure must be one of codebooks.*got 'no_such_figure'"):
         numbers("no_such_figure")
+    monkeypatch.setattr("minilora.gallery.COMMITTED", tmp_path)
+    with pytest.raises(FileNotFoundError, match="run: python -m minilora figures scale_memory"):
+        numbers("scale_memory")

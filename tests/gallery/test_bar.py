@@ -1,0 +1,45 @@
+"""One bar over several figures."""
+
+import pytest
+
+from minilora.gallery.bar import FiguresBar
+
+
+@pytest.fixture
+def bar():
+    with FiguresBar({"short": 10.0, "long": 90.0}) as bar:
+        yield bar
+
+
+def test_a_figure_is_as_long_as_it_is_expected_to_take(bar, capsys):
+    bar.start("short")
+    bar.finish()  # it had no runs
+    assert bar._bar.n == 10
+    bar.start("long")
+    bar.begin(total=9, kept=0)
+    bar.advance()
+    assert bar._bar.n == pytest.approx(20) and bar._bar.total == 100
+    bar.end()
+    bar.finish()
+    assert bar._bar.n == 100
+
+
+def test_kept_runs_are_done_and_do_not_count_for_the_speed(bar):
+    bar.start("short")
+    bar.finish()
+    bar.start("long")
+    bar.begin(total=9, kept=3)
+    assert bar._bar.n == pytest.approx(40) and bar._bar.initial == pytest.approx(30)
+    bar.advance()
+    assert bar._bar.n == pytest.approx(50)
+    assert "long 4/9" in bar._bar.desc
+
+
+def test_an_experiment_that_runs_twice_does_not_exceed_its_share(bar):
+    bar.start("short")
+    for _ in range(2):
+        bar.begin(total=2, kept=0)
+        bar.advance()
+        bar.advance()
+        bar.end()
+    assert bar._bar.n <= 10 + 1e-9
