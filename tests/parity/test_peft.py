@@ -1,4 +1,4 @@
-"""Against PEFT's LoRA on the same weights."""
+"""Against PEFT on the same weights: LoRA, prefix tuning and prompt tuning."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,17 @@ import pytest
 torch = pytest.importorskip("torch")
 peft = pytest.importorskip("peft")
 
-from minilora import LoraConfig, apply_lora, merge_lora  # noqa: E402
-from minilora.adapters import lora_layers  # noqa: E402
+from minilora import (  # noqa: E402
+    LoraConfig,
+    PrefixConfig,
+    PromptConfig,
+    apply_lora,
+    apply_prefix,
+    apply_prompt,
+    generate,
+    merge_lora,
+)
+from minilora.adapters import get_adapter, lora_layers  # noqa: E402
 
 # PEFT asks transformers for a name that is on its way out; that is theirs to mend.
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
@@ -19,6 +28,25 @@ SETTINGS = {
     "rslora": {"target_modules": ("o_proj",), "use_rslora": True},
     "patterns": {"target_modules": "all-linear", "rank_pattern": {"k_proj": 2}, "alpha_pattern": {"up_proj": 32}},
 }
+
+
+def equal_logits_and_loss(ours, wrapped, rng):
+    """Forward and backward of both on one batch; their gradients stand afterwards."""
+    ids, labels = rng.integers(0, 61, (2, 3, 9))
+    logits = wrapped(input_ids=torch.tensor(ids)).logits[:, -9:]  # PEFT keeps a prompt's logits
+    loss = torch.nn.functional.cross_entropy(logits.reshape(-1, 61), torch.tensor(labels).reshape(-1))
+    loss.backward()
+    our_loss, backward = ours.loss(ids, labels)
+    backward()
+    assert our_loss == pytest.approx(loss.item(), rel=1e-7)
+    np.testing.assert_allclose(ours(ids)[0], logits.detach().numpy(), rtol=1e-5, atol=1e-6)
+    return ids
+
+
+def equal_gradients(pairs, tolerance=1e-6):
+    for mine, theirs in pairs:
+        gradient = theirs.grad.numpy()
+        np.testing.assert_allclose(mine.grad.reshape(gradient.shape), gradient, atol=tolerance * np.abs(gradient).max())
 
 
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
@@ -44,13 +72,7 @@ def test_targets_logits_gradients_and_merging(twins, settings, tied):
             found[path].lora_A["default"].weight.data = torch.tensor(layer.lora_A.value)
             found[path].lora_B["default"].weight.data = torch.tensor(layer.lora_B.value)
 
-    ids, labels = rng.integers(0, 61, (2, 3, 9))
-    logits = wrapped(torch.tensor(ids)).logits
-    loss = torch.nn.functional.cross_entropy(logits.reshape(-1, 61), torch.tensor(labels).reshape(-1))
-    loss.backward()
-    our_loss, backward = ours.loss(ids, labels)
-    backward()
-    assert our_loss == pytest.approx(loss.item(), rel=1e-7)
+    equal_logits_and_loss(ours, wrapped, rng)
     for path, layer in layers.items():
         for mine, theirs_ in ((layer.lora_A, found[path].lora_A), (layer.lora_B, found[path].lora_B)):
             gradient = theirs_["default"].weight.grad.numpy()
@@ -60,3 +82,54 @@ def test_targets_logits_gradients_and_merging(twins, settings, tied):
     for path in layers:
         theirs_merged = merged.get_submodule(f"model.{path}").weight.detach().numpy()
         np.testing.assert_allclose(ours.get_submodule(path).dense_weight(), theirs_merged, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("heads", [{}, {"num_key_value_heads": 4}, {"head_dim": 20}], ids=["grouped", "all", "wide"])
+@pytest.mark.parametrize("projection", [False, True])
+def test_prefix_tuning(twins, heads, projection):
+    ours, theirs, _ = twins(0, np.float64, **heads)
+    rng = np.random.default_rng(1)
+    apply_prefix(ours, PrefixConfig(num_virtual_tokens=3, prefix_projection=projection), rng=rng)
+    part = get_adapter(ours).parts["forward_from"]
+    settings = {"task_type": "CAUSAL_LM", "num_virtual_tokens": 3, "prefix_projection": projection}
+    if heads.get("head_dim"):
+        settings |= {"token_dim": 2 * 20, "num_attention_heads": 2}  # PEFT guesses hidden_size / heads
+    wrapped = peft.get_peft_model(theirs, peft.PrefixTuningConfig(**settings)).to(torch.float64)
+    encoder = wrapped.prompt_encoder["default"]
+    if projection:
+        mine = [part.embedding, part.W1, part.b1, part.W2, part.b2]
+        pairs = list(zip(mine, encoder.parameters(), strict=True))
+        for ours_, theirs_ in pairs:
+            theirs_.data = torch.tensor(ours_.value)
+    else:
+        L, _, K, P, d = part.prefix.shape  # PEFT's row of a virtual token: (2 L, K, d), keys and values in turn
+        rows = part.prefix.value.transpose(3, 0, 1, 2, 4).reshape(P, L * 2 * K * d)
+        encoder.embedding.weight.data = torch.tensor(rows)
+    ids = equal_logits_and_loss(ours, wrapped, rng)
+    if projection:
+        equal_gradients(pairs)
+    else:
+        gradient = encoder.embedding.weight.grad.numpy()
+        mine = part.prefix.grad.transpose(3, 0, 1, 2, 4).reshape(gradient.shape)
+        np.testing.assert_allclose(mine, gradient, atol=1e-6 * np.abs(gradient).max())
+    settings = {"do_sample": False, "pad_token_id": 0, "use_cache": True, "attention_mask": torch.ones(3, 9)}
+    out = wrapped.generate(input_ids=torch.tensor(ids), max_new_tokens=6, **settings)
+    np.testing.assert_array_equal(generate(ours, ids, 6), out.numpy())
+
+
+@pytest.mark.filterwarnings("ignore:Position ids are not supported")  # generate sends them, PEFT drops them
+def test_prompt_tuning(twins):
+    ours, theirs, _ = twins(0, np.float64)
+    rng = np.random.default_rng(1)
+    apply_prompt(ours, PromptConfig(num_virtual_tokens=3), rng=rng)
+    part = get_adapter(ours).parts["forward_from"]
+    part.prompt.value[...] = rng.standard_normal(part.prompt.shape)
+    wrapped = peft.get_peft_model(theirs, peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3))
+    wrapped = wrapped.to(torch.float64)
+    weight = wrapped.prompt_encoder["default"].embedding.weight
+    weight.data = torch.tensor(part.prompt.value)
+    ids = equal_logits_and_loss(ours, wrapped, rng)
+    equal_gradients([(part.prompt, weight)])
+    settings = {"do_sample": False, "pad_token_id": 0, "use_cache": True, "attention_mask": torch.ones(3, 9)}
+    out = wrapped.generate(input_ids=torch.tensor(ids), max_new_tokens=6, **settings)
+    np.testing.assert_array_equal(generate(ours, ids, 6), out.numpy())
