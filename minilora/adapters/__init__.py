@@ -3,12 +3,14 @@
 from minilora.adapters.adapter import Adapter, active_adapter, adapter_layers, adapter_names, get_adapter
 from minilora.adapters.bottleneck import Bottleneck, BottleneckConfig, apply_bottleneck
 from minilora.adapters.combine import combine_adapters
-from minilora.adapters.lora import LoRA, LoraConfig, LoRALinear, apply_lora, lora_layers
+from minilora.adapters.lora import LoRA, LoraConfig
+from minilora.adapters.lora_linear import LoRALinear, apply_lora, lora_layers
 from minilora.adapters.merging import MergedLinear, merge_lora, unmerge_lora
 from minilora.adapters.methods import METHODS, Method
 from minilora.adapters.prefix import PrefixConfig, PrefixPart, apply_prefix
 from minilora.adapters.prompt import Prompt, PromptConfig, apply_prompt
 from minilora.adapters.quantized import QuantizedLinear, quantize_linears
+from minilora.adapters.residual import LoftQConfig
 from minilora.adapters.state import (
     AdapterFile,
     adapter_state,
@@ -26,6 +28,7 @@ from minilora.adapters.surgery import (
     set_adapter,
 )
 from minilora.adapters.targets import linear_paths, match_targets
+from minilora.adapters.variants import DoRA
 
 __all__ = [
     "METHODS",
@@ -33,8 +36,10 @@ __all__ = [
     "AdapterFile",
     "Bottleneck",
     "BottleneckConfig",
+    "DoRA",
     "LoRA",
     "LoRALinear",
+    "LoftQConfig",
     "LoraConfig",
     "MergedLinear",
     "Method",

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from minilora import checks
-from minilora.nn.module import Module, Parameter
+from minilora.nn.module import Constant, Module, Parameter
 
 
 class Adapter(Protocol):
@@ -42,7 +42,7 @@ class AdapterPart(Module):
     def set_trainable(self, trainable: bool) -> None:
         """Let it learn, or freeze it: then its gradients are forgotten, too."""
         for parameter in self.parameters():
-            parameter.trainable = trainable
+            parameter.trainable = trainable and not isinstance(parameter, Constant)
             if not trainable:
                 parameter.zero_grad()
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from minilora import checks
 from minilora.adapters.adapter import get_adapter, plain
-from minilora.adapters.lora import LoRA, LoraConfig, LoRALinear
+from minilora.adapters.lora import LoRA, LoraConfig
+from minilora.adapters.lora_linear import LoRALinear
 from minilora.adapters.surgery import check_new_adapter, put_on
 from minilora.nn.module import Module
 
@@ -29,12 +30,7 @@ def combine_adapters(model: Module, weights: Mapping[str, float], adapter_name: 
     for name, weight in weights.items():
         weight = checks.real(f"weights[{name!r}]", weight)
         for path, part in get_adapter(model, name).parts.items():
-            if type(part) is not LoRA:
-                raise ValueError(
-                    f"weights must name LoRA adapters, got {name!r}: {type(part.config).__name__} has no B A to add"
-                )
-            B = part.lora_B.value * (part.strength * weight)
-            factors.setdefault(path, []).append((part.lora_A.value, B))
+            factors.setdefault(path, []).extend(_factors(name, part, weight))
     stacked = {
         path: (np.concatenate([A for A, _ in pairs]), np.concatenate([B for _, B in pairs], axis=1))
         for path, pairs in factors.items()
@@ -48,5 +44,19 @@ def combine_adapters(model: Module, weights: Mapping[str, float], adapter_name: 
         rank_pattern={plain(path): r for path, r in ranks.items()},
         alpha_pattern={plain(path): r for path, r in ranks.items()},
     )
-    parts = {path: LoRA(config, A, B, 1.0) for path, (A, B) in stacked.items()}
+    parts = {path: LoRA(config, A, B, float(len(A))) for path, (A, B) in stacked.items()}
     return put_on(model, adapter_name, parts, LoRALinear)
+
+
+def _factors(name, part, weight):
+    """[(A, B), ...] whose products sum up to `weight` times the part's update."""
+    if type(part) is not LoRA or part.factor is None:
+        raise ValueError(
+            f"weights must name LoRA adapters whose update is B A alone, got {name!r}: {type(part).__name__} with "
+            f"{part.config}; merge each, or train one adapter for both"
+        )
+    pairs = [(part.lora_A.value, part.lora_B.value * (part.strength * weight))]
+    if part.start is not None:  # its update is what it learned beyond its start
+        start = part.start
+        pairs.append((start.lora_A.value, start.lora_B.value * (-start.scaling * part.factor * weight)))
+    return pairs

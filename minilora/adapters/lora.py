@@ -8,12 +8,13 @@ from functools import partial
 import numpy as np
 
 from minilora import checks
-from minilora.adapters.adapter import AdapterLayer, AdapterPart, plain
-from minilora.adapters.surgery import check_new_adapter, put_on
-from minilora.adapters.targets import match_targets, pattern_value
+from minilora.adapters.adapter import AdapterPart
+from minilora.adapters.residual import LoftQConfig, Start
 from minilora.nn import ops
-from minilora.nn.layers import Linear, LinearFace
-from minilora.nn.module import Module, Parameter
+from minilora.nn.layers import LinearFace
+from minilora.nn.module import Parameter
+
+STARTS = (True, "gaussian", "pissa", "loftq")
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,12 @@ class LoraConfig:
     `r`: the rank. `lora_alpha`: the update acts with alpha / r, or alpha / sqrt(r) if `use_rslora` (Kalajdzievski
     2023, arXiv 2312.03732). `target_modules`: names that end a layer's path ("q_proj", "mlp.up_proj"), one string as a regular
     expression for whole paths, or "all-linear" (every linear layer but the head). `lora_dropout`: on the bypass's
-    input. `init_lora_weights`: True draws A as PEFT does, uniform on +-1/sqrt(in); "gaussian" with std 1/r. B is zero.
-    `rank_pattern`, `alpha_pattern`: other values for paths that end in a key.
+    input. `rank_pattern`, `alpha_pattern`: other values for paths that end in a key.
+    `init_lora_weights`: True draws A as PEFT does, uniform on +-1/sqrt(in); "gaussian" with std 1/r. B is zero. "pissa": A and
+    B are the weight's principal part, and what is left of it stays frozen; "loftq": A and B make up for what quantizing
+    the weight loses (`loftq_config` says how; with "pissa" it quantizes what is left). See `adapters/inits.py`.
+    `use_dora`: a learned magnitude for each output (`adapters/variants.py`). `trainable_alpha`: alpha is learned, one for each
+    layer; give it a small learning rate of its own (`training.groups`).
     """
 
     r: int = 8
@@ -35,6 +40,9 @@ class LoraConfig:
     init_lora_weights: bool | str = True
     rank_pattern: Mapping[str, int] = field(default_factory=dict)
     alpha_pattern: Mapping[str, float] = field(default_factory=dict)
+    use_dora: bool = False
+    trainable_alpha: bool = False
+    loftq_config: LoftQConfig | None = None
 
     def __post_init__(self):
         keep = partial(object.__setattr__, self)
@@ -42,7 +50,10 @@ class LoraConfig:
         keep("lora_alpha", checks.real("lora_alpha", self.lora_alpha, above=0))
         keep("lora_dropout", checks.real("lora_dropout", self.lora_dropout, low=0, below=1))
         keep("use_rslora", checks.boolean("use_rslora", self.use_rslora))
-        keep("init_lora_weights", checks.one_of("init_lora_weights", self.init_lora_weights, (True, "gaussian")))
+        keep("init_lora_weights", checks.one_of("init_lora_weights", self.init_lora_weights, STARTS))
+        keep("use_dora", checks.boolean("use_dora", self.use_dora))
+        keep("trainable_alpha", checks.boolean("trainable_alpha", self.trainable_alpha))
+        keep("loftq_config", self._checked_loftq())
         targets = self.target_modules
         if isinstance(targets, str):
             keep("target_modules", checks.string("target_modules", targets))
@@ -63,38 +74,55 @@ class LoraConfig:
         """alpha / r, or alpha / sqrt(r) with `use_rslora`."""
         return alpha / math.sqrt(r) if self.use_rslora else alpha / r
 
+    def _checked_loftq(self):
+        given = self.loftq_config
+        if given is None:
+            return LoftQConfig() if self.init_lora_weights == "loftq" else None
+        if self.init_lora_weights not in ("pissa", "loftq"):
+            raise ValueError(f"loftq_config must be None unless init_lora_weights is 'loftq' or 'pissa', got {given!r}")
+        if isinstance(given, Mapping):  # as a file has it
+            given = LoftQConfig(**given)
+        return checks.instance("loftq_config", given, LoftQConfig)
+
 
 class LoRA(AdapterPart):
     """One LoRA beside one linear layer: y = base(x) + s dropout(x) Aᵀ Bᵀ.    Hu et al. eq. 3
 
-    x: (..., in)   A: (r, in)   B: (out, r)   y: (..., out)   s = scaling * factor: alpha / r (or alpha / sqrt(r)), times
-    1.0 unless `scale_adapter` changed it.
+    x: (..., in)   A: (r, in)   B: (out, r)   y: (..., out)   s = `strength`: alpha / r (or alpha / sqrt(r)), times 1.0
+    unless `scale_adapter` changed it. `lora_alpha` is a parameter where alpha is learned. `start`: what A and B began with
+    where that was a part of the weight (PiSSA, LoftQ): the base then acts without it.
     """
 
-    def __init__(self, config: LoraConfig, lora_A: np.ndarray, lora_B: np.ndarray, scaling: float):
+    def __init__(
+        self,
+        config: LoraConfig,
+        lora_A: np.ndarray,
+        lora_B: np.ndarray,
+        alpha: float,
+        start: Start | None = None,
+    ):
         super().__init__(config)
         self.lora_A, self.lora_B = Parameter(lora_A), Parameter(lora_B)
-        self.scaling, self.factor = scaling, 1.0
-
-    @classmethod
-    def beside(cls, layer: LinearFace, config: LoraConfig, rng: np.random.Generator | None, path: str = "") -> "LoRA":
-        """The part for one layer: A drawn and B zero, or, without `rng`, both zero (a file will fill them).
-
-        `path` decides what `rank_pattern` and `alpha_pattern` say.
-        """
-        r = pattern_value(config.rank_pattern, path, config.r)
-        alpha = pattern_value(config.alpha_pattern, path, config.lora_alpha)
-        a = np.zeros((r, layer.in_features)) if rng is None else draw_A(config, r, layer.in_features, rng)
-        b = np.zeros((layer.out_features, r))
-        return cls(config, a.astype(layer.dtype), b.astype(layer.dtype), config.scaling(r, alpha))
+        self.scaling, self.factor = config.scaling(len(lora_A), alpha), 1.0
+        self.lora_alpha = Parameter(np.array([alpha], lora_A.dtype)) if config.trainable_alpha else None
+        self.start = start
+        if start is not None and start.quantization is not None:
+            self.factor = None  # the base is another one, so there is no update of which to take a share
 
     @property
     def strength(self) -> float:
         """s, the factor before B A."""
-        return self.scaling * self.factor
+        scaling = self.scaling
+        if self.lora_alpha is not None:
+            scaling = self.config.scaling(len(self.lora_A.value), float(self.lora_alpha.value[0]))
+        return scaling if self.factor is None else scaling * self.factor
+
+    def beneath(self, base_layer: LinearFace) -> LinearFace:
+        """What it stands beside: the base, or what `start` leaves of it."""
+        return base_layer if self.start is None else self.start.taken_from(base_layer, self.factor)
 
     def __call__(self, base_layer: LinearFace, x: np.ndarray, *, rng=None):
-        y, base_backward = base_layer(x, rng=rng)
+        y, base_backward = self.beneath(base_layer)(x, rng=rng)
         A, B, s, p = self.lora_A, self.lora_B, self.strength, self.config.lora_dropout
         dropped, dropout_backward = ops.dropout(x, p, rng) if p and rng is not None else (x, None)
         x2 = dropped.reshape(-1, dropped.shape[-1])  # (..., in) -> (N, in)
@@ -106,7 +134,9 @@ class LoRA(AdapterPart):
             # y += s h Bᵀ       =>  dh = s dy B,   dB = s dyᵀ h
             dh = dy2 @ B.value
             dh *= s
-            B.accumulate(dy2.T @ h * s)
+            dsB = dy2.T @ h
+            B.accumulate(dsB * s)
+            self.accumulate_alpha(dsB)
             # h = x Aᵀ          =>  dx = dh A,   dA = dhᵀ x
             A.accumulate(dh.T @ x2)
             dx = (dh @ A.value).reshape(x.shape)
@@ -118,112 +148,21 @@ class LoRA(AdapterPart):
 
         return y, backward
 
-    def delta_weight(self) -> np.ndarray:
-        """The update s B A.    (out, in)"""
+    def accumulate_alpha(self, dsB: np.ndarray) -> None:
+        """Where alpha is learned: only the product s B enters y, so ds = sum d(s B) * B, and s = alpha / r (or / sqrt(r))."""
+        if self.lora_alpha is not None:
+            ds = np.vdot(dsB, self.lora_B.value)
+            per_alpha = self.config.scaling(len(self.lora_A.value), 1.0) * (1.0 if self.factor is None else self.factor)
+            self.lora_alpha.accumulate(np.full(1, ds * per_alpha, self.lora_alpha.dtype))
+
+    def update(self) -> np.ndarray:
+        """s B A.    (out, in)"""
         return self.lora_B.value @ self.lora_A.value * self.strength
 
     def dense_weight(self, base_layer: LinearFace) -> np.ndarray:
         """W + s B A, dense.    (out, in)"""
-        return base_layer.dense_weight() + self.delta_weight()
+        return self.beneath(base_layer).dense_weight() + self.update()
 
-
-class LoRALinear(AdapterLayer, LinearFace):
-    """A linear layer with LoRA beside it, one or several by name (see `AdapterLayer`); `LoRA.__call__` is the math.
-
-    `base_layer` is anything linear: dense, or in four bits (then this is QLoRA).
-    """
-
-    def add_adapter(self, name: str, config: LoraConfig, *, rng: np.random.Generator) -> None:
-        """Draw A, set B to zero, and make the adapter the active one. ValueError if r exceeds the matrix."""
-        checks.instance("config", config, LoraConfig)
-        check_rank(config, self)
-        self.add(checks.string("name", name), LoRA.beside(self, config, checks.generator("rng", rng)))
-
-    @property
-    def weight_shape(self) -> tuple[int, int]:
-        return self.base_layer.weight_shape
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self.base_layer.dtype
-
-    @property
-    def lora_A(self) -> Parameter:
-        return self._active_part().lora_A
-
-    @property
-    def lora_B(self) -> Parameter:
-        return self._active_part().lora_B
-
-    @property
-    def scaling(self) -> float:
-        """alpha / r, or alpha / sqrt(r), of the active adapter."""
-        return self._active_part().scaling
-
-    def delta_weight(self) -> np.ndarray:
-        """The update s B A of the active adapter.    (out, in)"""
-        return self._active_part().delta_weight()
-
-    def dense_weight(self) -> np.ndarray:
-        """W + s B A, dense; W alone where no adapter acts.    (out, in)"""
-        part = self.acting
-        return self.base_layer.dense_weight() if part is None else part.dense_weight(self.base_layer)
-
-    def merged(self) -> Linear:
-        """A new dense, frozen layer that acts as this one does. Over a 4-bit base it is dense, too: requantizing it
-        is lossy, and the caller's explicit step."""
-        return Linear.from_weight(self.dense_weight().copy(), trainable=False)
-
-    def _active_part(self):
-        if self.active is None:
-            raise ValueError(
-                f"the layer must have an active adapter, got none; set_adapter one of {sorted(self.adapters)}"
-            )
-        return self.adapters[self.active]
-
-
-def check_rank(config: LoraConfig, layer: LinearFace, path: str = "") -> None:
-    """ValueError if `config` asks for a larger rank than the layer's matrix has: it could not learn more with it."""
-    r, limit = pattern_value(config.rank_pattern, path, config.r), min(layer.weight_shape)
-    if r > limit:
-        raise ValueError(
-            f"r must be at most {limit} for {plain(path) or 'a layer'} of shape {layer.weight_shape}, got {r}; lower r, "
-            "or give this layer a smaller one in rank_pattern"
-        )
-
-
-def draw_A(config: LoraConfig, r: int, in_features: int, rng: np.random.Generator) -> np.ndarray:
-    """A as `init_lora_weights` says: uniform on +-1/sqrt(in), or Gaussian with std 1/r.    (r, in) float64"""
-    if config.init_lora_weights == "gaussian":
-        return rng.standard_normal((r, in_features)) / r
-    return rng.uniform(-1.0, 1.0, (r, in_features)) / math.sqrt(in_features)
-
-
-def lora_parts(model: Module, config: LoraConfig, rng: np.random.Generator | None) -> dict[str, LoRA]:
-    """The LoRA of each target layer by path, drawn, or zero without `rng`. Changes nothing."""
-    layers = match_targets(model, config.target_modules)
-    if rng is not None:  # a combined adapter's file may hold a rank beyond the limit, and is exact
-        for path, layer in layers.items():
-            check_rank(config, layer, path)
-    return {path: LoRA.beside(layer, config, rng, path) for path, layer in layers.items()}
-
-
-def apply_lora(
-    model: Module, config: LoraConfig, *, rng: np.random.Generator, adapter_name: str = "default"
-) -> list[str]:
-    """Freeze `model` and put LoRA beside the target layers, in place; returns their paths.
-
-    At first the model acts as before, bit for bit, for B is zero. Another `adapter_name` adds a second adapter to the
-    same base: it becomes the active one, and the first waits, frozen, until `set_adapter(model, first)`.
-    Raises ValueError for targets that match nothing, a rank larger than a matrix, a name in use or a merged model,
-    before anything is changed.
-    """
-    checks.instance("config", config, LoraConfig)
-    checks.generator("rng", rng)
-    check_new_adapter(model, adapter_name)
-    return put_on(model, adapter_name, lora_parts(model, config, rng), LoRALinear)
-
-
-def lora_layers(model: Module) -> dict[str, LoRALinear]:
-    """Every LoRALinear by its path."""
-    return {path: module for path, module in model.named_modules() if isinstance(module, LoRALinear)}
+    def delta_weight(self, base_layer: LinearFace) -> np.ndarray:
+        """By how much it changes the base's weight: s B A, less what A and B started with.    (out, in)"""
+        return self.update() if self.start is None else self.dense_weight(base_layer) - base_layer.dense_weight()

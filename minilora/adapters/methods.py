@@ -6,7 +6,8 @@ from typing import Any
 
 from minilora.adapters.adapter import AdapterLayer, AdapterPart
 from minilora.adapters.bottleneck import BottleneckConfig, BottleneckLayer, apply_bottleneck, bottleneck_parts
-from minilora.adapters.lora import LoraConfig, LoRALinear, apply_lora, lora_parts
+from minilora.adapters.lora import LoraConfig
+from minilora.adapters.lora_linear import LoRALinear, apply_lora, lora_parts
 from minilora.adapters.prefix import PrefixConfig, apply_prefix, prefix_parts
 from minilora.adapters.prompt import PromptConfig, apply_prompt, prompt_parts
 from minilora.adapters.virtual import VirtualTokens

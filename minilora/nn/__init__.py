@@ -5,7 +5,7 @@ from minilora.nn.config import LlamaConfig
 from minilora.nn.generate import generate, stream
 from minilora.nn.layers import Embedding, Linear, RMSNorm
 from minilora.nn.llama import MLP, Attention, Block, Llama
-from minilora.nn.module import Module, Parameter, PendingParameter
+from minilora.nn.module import Constant, Module, Parameter, PendingParameter
 from minilora.nn.past import KVCache, Past, Prefix
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Attention",
     "Block",
     "CheckpointedBlock",
+    "Constant",
     "Embedding",
     "KVCache",
     "Linear",

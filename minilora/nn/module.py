@@ -117,6 +117,13 @@ class PendingParameter(Parameter):
             super().fill(value)
 
 
+class Constant(Parameter):
+    """An array that belongs to a layer's state and is never trained: `trainable` stays False."""
+
+    def __init__(self, value: np.ndarray):
+        super().__init__(value, trainable=False)
+
+
 class Module:
     """A layer: parameters and child layers are its plain attributes (a list of layers counts too).
 

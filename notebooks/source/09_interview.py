@@ -82,7 +82,7 @@ merged = x @ (W + s * B @ A).T
 assert np.allclose(bypass, merged)
 
 # %% [markdown]
-# **Evidence.** [02, section 2](02_lora.ipynb); `LoRALinear` in minilora/adapters/lora.py.
+# **Evidence.** [02, section 2](02_lora.ipynb); `LoRA` in minilora/adapters/lora.py.
 #
 # **They go on to ask.** Why low rank (3)? Why is B zero (4)? What does it save, and what not (28)?
 #

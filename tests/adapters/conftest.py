@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minilora import LoraConfig, quantize_linears
-from minilora.adapters import lora_layers
+from minilora.adapters import DoRA, lora_layers
 
 
 @pytest.fixture
@@ -77,3 +77,17 @@ def step():
                 parameter.value -= rate * parameter.grad
 
     return run
+
+
+@pytest.fixture
+def constant_norms(monkeypatch):
+    """DoRA's norms count as constants in its backward. So that differences agree, each is computed once and then kept."""
+    norms, compute = {}, DoRA.norm
+
+    def norm(part, base_layer):
+        if id(part) not in norms:
+            norms[id(part)] = compute(part, base_layer)
+        return norms[id(part)]
+
+    monkeypatch.setattr(DoRA, "norm", norm)
+    return norms
