@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+
+from minilora.quant import codebook
+from minilora.quant.lloyd import code_error, lloyd, scale_blocks
+
+
+@pytest.fixture
+def scaled(rng):
+    return scale_blocks(rng.standard_normal(2**16).astype(np.float32), 64)
+
+
+def test_scaled_blocks_have_an_end_at_one(rng):
+    w = rng.standard_normal((5, 30)).astype(np.float32)
+    x, weight = scale_blocks(w, 10)
+    np.testing.assert_allclose(x * weight, w.reshape(-1), rtol=1e-6)
+    assert (np.abs(x.reshape(-1, 10)).max(axis=1) == 1).all()
+    x, weight = scale_blocks(w, 10, signed=True)
+    assert (x.reshape(-1, 10).max(axis=1) == 1).all() and x.min() > -1
+    np.testing.assert_allclose(np.abs(x * weight), np.abs(w.reshape(-1)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_no_free_level_can_be_moved_to_advantage(scaled, power):
+    levels = lloyd(*scaled, codebook("nf4"), power=power)
+    least = code_error(*scaled, levels, power)
+    assert least < code_error(*scaled, codebook("nf4"), power)
+    for i in set(range(16)) - {0, 7, 15}:
+        for step in (-3e-3, 3e-3):
+            moved = levels.copy()
+            moved[i] += step
+            assert code_error(*scaled, moved, power) > least
+    assert {-1.0, 0.0, 1.0} <= set(levels)
+
+
+def test_how_far_nf4_is_from_the_best_code(scaled):
+    """Mean absolute error: next to nothing to gain; RMS: 2.8 %, with a signed absmax 6.7 % (facts; BOF4)."""
+    for power, gain in ((1, 0.0003), (2, 0.028)):
+        ratio = code_error(*scaled, lloyd(*scaled, codebook("nf4"), power=power), power) / code_error(
+            *scaled, codebook("nf4"), power
+        )
+        assert ratio == pytest.approx(1 - gain, abs=4e-3)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x, m: lloyd(x, m, codebook("nf4")[1:]), "start.*pinned"),
+        (lambda x, m: lloyd(x, m, codebook("nf4"), power=3), "power.*3"),
+        (lambda x, m: scale_blocks(x.astype(np.float32), 0), "block_size.*0"),
+    ],
+)
+def test_errors(scaled, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(*scaled)
