@@ -59,6 +59,10 @@ FIGURES = (
         fast=True,
         headline=True,
     ),
+    Figure("quantization", "optimal_code", "Is NF4 the best code for normal weights?"),
+    Figure("quantization", "error_by_bits", "Which code for how many bits?"),
+    Figure("quantization", "scale_codecs", "How should eight bits hold a scale?", fast=True),
+    Figure("quantization", "rotation", "Does a rotation before quantizing help?", fast=True),
     Figure(
         "rank",
         "rank_known",
