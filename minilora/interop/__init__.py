@@ -3,6 +3,7 @@
 What reads them needs the extra `hf` (safetensors, tokenizers, gguf); each says so where it is missing.
 """
 
+from minilora.interop.bitsandbytes import from_bitsandbytes, to_bitsandbytes
 from minilora.interop.gguf import GGUFFile
 from minilora.interop.gguf_llama import load_gguf
 from minilora.interop.huggingface import load_llama, save_llama
@@ -19,10 +20,12 @@ __all__ = [
     "SafetensorsFile",
     "TensorFile",
     "TensorSource",
+    "from_bitsandbytes",
     "load_gguf",
     "load_llama",
     "load_peft_adapter",
     "load_tokenizer",
     "save_llama",
     "save_peft_adapter",
+    "to_bitsandbytes",
 ]

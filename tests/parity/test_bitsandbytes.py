@@ -6,6 +6,7 @@ import pytest
 torch = pytest.importorskip("torch")
 functional = pytest.importorskip("bitsandbytes.functional")
 
+from minilora.interop.bitsandbytes import from_bitsandbytes, to_bitsandbytes  # noqa: E402
 from minilora.quant import quantize, quantize_scales, scale_map  # noqa: E402
 
 SHAPES = [(256, 256), (37, 53), (5,), (64,), (3, 4096), (1,), (63, 65)]
@@ -52,3 +53,45 @@ def test_nested_scales_bit_for_bit_with_the_offset_given():
     np.testing.assert_array_equal(ours.absmax, state.state2.absmax.numpy())
     nearest = quantize_scales(quantize(w).scales, offset=float(state.offset))
     assert 0 < np.mean(nearest.codes != ours.codes) < 0.005  # the table misses the nearest now and then
+
+
+@pytest.mark.parametrize("code", ["nf4", "fp4"])
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_state_dicts_byte_for_byte(code, nested, shape):
+    w = torch.tensor(values("normal", shape))
+    packed, state = functional.quantize_4bit(w, blocksize=64, quant_type=code, compress_statistics=nested)
+    theirs = {"weight": packed} | {f"weight.{k}": v for k, v in state.as_dict(packed=True).items()}
+    theirs = {name: tensor.numpy() for name, tensor in theirs.items()}
+    q = from_bitsandbytes(theirs)
+    ours = to_bitsandbytes(q)
+    assert ours.keys() == theirs.keys()
+    for name, array in theirs.items():
+        assert (ours[name].dtype, ours[name].shape) == (array.dtype, array.shape)
+        assert ours[name].tobytes() == array.tobytes()
+    if shape[-1] % 64 == 0:  # elsewhere bitsandbytes' AVX-512 path is wrong
+        expected = functional.dequantize_4bit(packed, state).numpy().reshape(shape)
+        np.testing.assert_allclose(q.dequantize(), expected, rtol=3e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_layer_of_bitsandbytes_loads_what_is_written_here(nested):
+    import bitsandbytes
+
+    w = values("normal", (32, 128))
+    q = quantize(w, "nf4", double_quant=nested)
+    state = {name: torch.tensor(array.copy()) for name, array in to_bitsandbytes(q).items()}
+    layer = bitsandbytes.nn.Linear4bit(128, 32, bias=False, quant_type="nf4", compute_dtype=torch.float32)
+    rest = {name.removeprefix("weight."): value for name, value in state.items() if name != "weight"}
+    layer.weight = bitsandbytes.nn.Params4bit.from_prequantized(state["weight"], rest, device="cpu")
+    x = np.random.default_rng(1).standard_normal((4, 128)).astype(np.float32)
+    np.testing.assert_allclose(layer(torch.tensor(x)).detach().numpy(), x @ q.dequantize().T, atol=1e-4)
+
+
+@pytest.mark.parametrize("code", ["nf4", "fp4"])
+def test_errors_at_block_32(code):
+    # Below what the published table lists (tests/interop/test_bitsandbytes.py): the same values, so the same error.
+    w = values("normal", (1024, 1024))
+    packed, state = functional.quantize_4bit(torch.tensor(w), blocksize=32, quant_type=code)
+    theirs = np.abs(functional.dequantize_4bit(packed, state).numpy() - w).mean()
+    assert np.abs(quantize(w, code, block_size=32).dequantize() - w).mean() == pytest.approx(theirs, rel=1e-6)
