@@ -16,7 +16,8 @@ from minilora import (  # noqa: E402
     generate,
     merge_lora,
 )
-from minilora.adapters import get_adapter, lora_layers  # noqa: E402
+from minilora.adapters import get_adapter, inits, lora_layers  # noqa: E402
+from minilora.quant import quantize  # noqa: E402
 
 # PEFT asks transformers for a name that is on its way out; that is theirs to mend.
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
@@ -82,6 +83,110 @@ def test_targets_logits_gradients_and_merging(twins, settings, tied):
     for path in layers:
         theirs_merged = merged.get_submodule(f"model.{path}").weight.detach().numpy()
         np.testing.assert_allclose(ours.get_submodule(path).dense_weight(), theirs_merged, rtol=1e-9, atol=1e-12)
+
+
+def lora_twins(twins, ours_config, theirs_config, rng):
+    """Both models with LoRA, ours over theirs by path."""
+    ours, theirs, _ = twins(0, np.float64)
+    apply_lora(ours, ours_config, rng=rng)
+    wrapped = peft.get_peft_model(theirs, theirs_config)
+    found = {n: m for n, m in wrapped.named_modules() if isinstance(m, peft.tuners.lora.Linear)}
+    layers = {f"base_model.model.model.{path}": layer for path, layer in lora_layers(ours).items()}
+    assert layers.keys() == found.keys()
+    return ours, wrapped, [(layers[name], found[name]) for name in found]
+
+
+def copied(mine, theirs, rng):
+    """Random values into ours, the same into theirs; returns the pair."""
+    mine.value[...] = mine.value + 0.1 * rng.standard_normal(mine.shape)
+    theirs.data = torch.tensor(mine.value)
+    return mine, theirs
+
+
+@pytest.mark.parametrize("alpha", [4, 8])
+def test_dora(twins, alpha):
+    rng = np.random.default_rng(1)
+    settings = {"r": 4, "lora_alpha": alpha, "use_dora": True}
+    targets = ["q_proj", "up_proj"]
+    ours, wrapped, pairs = lora_twins(
+        twins,
+        LoraConfig(**settings, target_modules=tuple(targets)),
+        peft.LoraConfig(**settings, target_modules=targets),
+        rng,
+    )
+    parameters = []
+    for layer, theirs in pairs:
+        part, magnitude = layer.adapters["default"], theirs.lora_magnitude_vector["default"].weight
+        np.testing.assert_allclose(part.lora_magnitude_vector.value, magnitude.detach().numpy(), rtol=1e-6)
+        parameters += [
+            copied(part.lora_A, theirs.lora_A["default"].weight, rng),
+            copied(part.lora_B, theirs.lora_B["default"].weight, rng),
+            copied(part.lora_magnitude_vector, magnitude, rng),
+        ]
+    equal_logits_and_loss(ours, wrapped, rng)
+    equal_gradients(parameters)
+    merge_lora(ours)
+    merged = wrapped.merge_and_unload()
+    for path in ("layers.0.self_attn.q_proj", "layers.1.mlp.up_proj"):
+        theirs = merged.get_submodule(f"model.{path}").weight.detach().numpy()
+        np.testing.assert_allclose(ours.get_submodule(path).dense_weight(), theirs, rtol=1e-9, atol=1e-12)
+
+
+def test_pissa(twins):
+    rng = np.random.default_rng(1)
+    settings = {"r": 4, "lora_alpha": 8, "init_lora_weights": "pissa"}
+    ours, theirs, _ = twins(0, np.float32)  # PEFT wants no float64 here
+    apply_lora(ours, LoraConfig(**settings), rng=rng)
+    wrapped = peft.get_peft_model(theirs, peft.LoraConfig(**settings, target_modules=["q_proj", "v_proj"]))
+    parameters = []
+    for path, layer in lora_layers(ours).items():
+        found = wrapped.get_submodule(f"base_model.model.model.{path}")
+        part = layer.adapters["default"]
+        residual = found.base_layer.weight.detach().numpy()
+        np.testing.assert_allclose(part.beneath(layer.base_layer).dense_weight(), residual, atol=1e-5)
+        mine, A = part.lora_A.value, found.lora_A["default"].weight.detach().numpy()
+        signs = np.sign(np.sum(mine * A, axis=1))  # a singular vector may point either way
+        np.testing.assert_allclose(mine, A * signs[:, None], atol=1e-5)
+        B = found.lora_B["default"].weight.detach().numpy()
+        np.testing.assert_allclose(part.lora_B.value, B * signs, atol=1e-5)
+        parameters += [
+            copied(part.lora_A, found.lora_A["default"].weight, rng),
+            copied(part.lora_B, found.lora_B["default"].weight, rng),
+        ]
+    ids, labels = rng.integers(0, 61, (2, 3, 9))
+    logits = wrapped(input_ids=torch.tensor(ids)).logits
+    torch.nn.functional.cross_entropy(logits.reshape(-1, 61), torch.tensor(labels).reshape(-1)).backward()
+    _, backward = ours.loss(ids, labels)
+    backward()
+    np.testing.assert_allclose(ours(ids)[0], logits.detach().numpy(), rtol=1e-3, atol=2e-4)
+    equal_gradients(parameters, 1e-3)
+
+
+@pytest.mark.parametrize("iterations", [1, 3])
+def test_loftq(monkeypatch, iterations):
+    """PEFT's algorithm, which insists on a GPU: its "cuda" is sent to the CPU."""
+    from peft.utils.loftq_utils import loftq_init
+
+    to = torch.Tensor.to
+
+    def cpu(where):
+        return "cpu" if isinstance(where, (str, torch.device)) and str(where).startswith("cuda") else where
+
+    def to_cpu(tensor, *args, **kwargs):
+        return to(tensor, *map(cpu, args), **{key: cpu(value) for key, value in kwargs.items()})
+
+    monkeypatch.setattr(torch.Tensor, "to", to_cpu)
+    weight = np.random.default_rng(0).standard_normal((64, 128)).astype(np.float32)
+    base, A, B = (t.numpy() for t in loftq_init(torch.tensor(weight), 4, 8, iterations))
+
+    def rounded(w):
+        return quantize(w).dequantize()
+
+    (our_A, our_B), (start_A, start_B) = inits.loftq(weight, 8, 1.0, rounded, iterations)
+    our_base = rounded((weight - start_B @ start_A).astype(np.float32))
+    # a value on a threshold may fall to the other side in a later round
+    assert np.mean(np.abs(our_base - base) > 1e-6) < (1e-9 if iterations == 1 else 1e-3)
+    np.testing.assert_allclose(our_B @ our_A, B @ A, atol=1e-5 if iterations == 1 else 0.05)
 
 
 @pytest.mark.parametrize("heads", [{}, {"num_key_value_heads": 4}, {"head_dim": 20}], ids=["grouped", "all", "wide"])
