@@ -2,6 +2,7 @@
 
 from minilora.training.checkpoint import CheckpointError
 from minilora.training.evaluation import HeldOut, answers, evaluate, exact_match
+from minilora.training.groups import rate_groups
 from minilora.training.history import as_arrays, read_log
 from minilora.training.optim import AdamW, clip_grad_norm
 from minilora.training.schedule import lr_factor
@@ -20,5 +21,6 @@ __all__ = [
     "evaluate",
     "exact_match",
     "lr_factor",
+    "rate_groups",
     "read_log",
 ]

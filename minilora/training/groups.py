@@ -1,6 +1,6 @@
-"""Which parameters decay, and how: decoupled (beside the gradient) or L2 (through it)."""
+"""Groups of parameters: which decay, and how (decoupled, beside the gradient, or L2, through it); which learn faster."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from minilora import checks
 from minilora.nn.module import Parameter
@@ -16,6 +16,35 @@ def decay_groups(parameters: Iterable[Parameter], weight_decay: float) -> list[d
     gains = [p for p in parameters if p.value.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": gains, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
+
+
+def rate_groups(
+    parameters: Mapping[str, Parameter],
+    learning_rate: float,
+    weight_decay: float = 0.0,
+    *,
+    loraplus_lr_ratio: float = 1.0,
+    alpha_lr_ratio: float = 0.1,
+) -> list[dict]:
+    """Groups for AdamW by path, each with its rate and decay (see `decay_groups`).
+
+    B of a LoRA learns at `loraplus_lr_ratio` times `learning_rate`, which is A's (LoRA+: Hayou et al. 2024, arXiv 2402.12354,
+    who recommend about 16, with a lower rate for A); a learned alpha at `alpha_lr_ratio` times it; everything else at
+    `learning_rate`. Parameters are recognized by the ends of their paths, "lora_B" and "lora_alpha".
+    """
+    checks.real("learning_rate", learning_rate, low=0)
+    ratios = {
+        "lora_B": checks.real("loraplus_lr_ratio", loraplus_lr_ratio, above=0, hint="1 is plain LoRA, 16 is usual"),
+        "lora_alpha": checks.real("alpha_lr_ratio", alpha_lr_ratio, low=0),
+    }
+    by_ratio: dict[float, list[Parameter]] = {}
+    for path, parameter in parameters.items():
+        by_ratio.setdefault(ratios.get(path.rpartition(".")[2], 1.0), []).append(parameter)
+    return [
+        group | {"lr": learning_rate * ratio}
+        for ratio, members in by_ratio.items()
+        for group in decay_groups(members, weight_decay)
+    ]
 
 
 def add_l2_gradient(parameters: Iterable[Parameter], weight_decay: float) -> None:

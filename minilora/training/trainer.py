@@ -15,7 +15,7 @@ from minilora.machine import keep_memory
 from minilora.nn.llama import Llama
 from minilora.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from minilora.training.conditions import conditions_of
-from minilora.training.groups import DECAYS, add_l2_gradient, decay_groups
+from minilora.training.groups import DECAYS, add_l2_gradient, rate_groups
 from minilora.training.history import PER_STEP, Log, empty_history
 from minilora.training.optim import AdamW, clip_grad_norm
 from minilora.training.schedule import SCHEDULES, lr_factor
@@ -26,7 +26,16 @@ class DivergenceError(ValueError):
 
 
 # What an optimizer decides by itself, so that a config beside it must leave these alone.
-OPTIMIZER_FIELDS = ("learning_rate", "weight_decay", "weight_decay_type", "adam_beta1", "adam_beta2", "adam_epsilon")
+OPTIMIZER_FIELDS = (
+    "learning_rate",
+    "weight_decay",
+    "weight_decay_type",
+    "adam_beta1",
+    "adam_beta2",
+    "adam_epsilon",
+    "loraplus_lr_ratio",
+    "alpha_lr_ratio",
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,7 @@ class TrainingConfig:
     all their tokens. `eval_steps`, `save_steps`: every how many steps (0 = never; both also happen after the last one).
     `early_stopping_patience`: stop after so many evaluations without a smaller "loss" (0 = never).
     `load_best_model_at_end`: leave the model as it was at its best evaluation. `seed` decides the dropout masks.
+    `loraplus_lr_ratio`, `alpha_lr_ratio`: the rates of B and of a learned alpha, relative to `learning_rate` (`rate_groups`).
     """
 
     max_steps: int = 100
@@ -59,6 +69,8 @@ class TrainingConfig:
     weight_decay_type: str = "decoupled"
     early_stopping_patience: int = 0
     load_best_model_at_end: bool = False
+    loraplus_lr_ratio: float = 1.0
+    alpha_lr_ratio: float = 0.1
 
     def __post_init__(self):
         whole = {"max_steps": 1, "gradient_accumulation_steps": 1} | dict.fromkeys(
@@ -73,6 +85,8 @@ class TrainingConfig:
             "adam_beta2": {"low": 0, "below": 1},
             "adam_epsilon": {"above": 0},
             "max_grad_norm": {"above": 0},
+            "loraplus_lr_ratio": {"above": 0},
+            "alpha_lr_ratio": {"low": 0},
         }.items():
             clean[name] = checks.real(name, getattr(self, name), **limits)
         for name, choices in (("lr_scheduler_type", SCHEDULES), ("weight_decay_type", DECAYS)):
@@ -306,7 +320,13 @@ class Trainer:
         config = self.config
         decoupled = config.weight_decay if config.weight_decay_type == "decoupled" else 0.0
         return AdamW(
-            decay_groups(self.parameters.values(), decoupled),
+            rate_groups(
+                self.parameters,
+                config.learning_rate,
+                decoupled,
+                loraplus_lr_ratio=config.loraplus_lr_ratio,
+                alpha_lr_ratio=config.alpha_lr_ratio,
+            ),
             lr=config.learning_rate,
             betas=(config.adam_beta1, config.adam_beta2),
             eps=config.adam_epsilon,

@@ -7,6 +7,7 @@ torch = pytest.importorskip("torch")
 peft = pytest.importorskip("peft")
 
 from minilora import (  # noqa: E402
+    AdamW,
     LoraConfig,
     PrefixConfig,
     PromptConfig,
@@ -18,6 +19,7 @@ from minilora import (  # noqa: E402
 )
 from minilora.adapters import get_adapter, inits, lora_layers  # noqa: E402
 from minilora.quant import quantize  # noqa: E402
+from minilora.training import rate_groups  # noqa: E402
 
 # PEFT asks transformers for a name that is on its way out; that is theirs to mend.
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
@@ -238,3 +240,29 @@ def test_prompt_tuning(twins):
     settings = {"do_sample": False, "pad_token_id": 0, "use_cache": True, "attention_mask": torch.ones(3, 9)}
     out = wrapped.generate(input_ids=torch.tensor(ids), max_new_tokens=6, **settings)
     np.testing.assert_array_equal(generate(ours, ids, 6), out.numpy())
+
+
+def test_loraplus(twins):
+    """Every parameter after three steps, against PEFT's own optimizer."""
+    from peft.optimizers import create_loraplus_optimizer
+
+    rng = np.random.default_rng(1)
+    settings, rates = {"r": 4, "lora_alpha": 8}, {"lr": 0.01, "loraplus_lr_ratio": 8.0}
+    ours, wrapped, pairs = lora_twins(
+        twins, LoraConfig(**settings), peft.LoraConfig(**settings, target_modules=["q_proj", "v_proj"]), rng
+    )
+    parameters = []
+    for layer, theirs in pairs:
+        parameters.append(copied(layer.lora_A, theirs.lora_A["default"].weight, rng))
+        parameters.append(copied(layer.lora_B, theirs.lora_B["default"].weight, rng))
+    trainable = {name: p for name, p in ours.named_parameters() if p.trainable}
+    mine = AdamW(rate_groups(trainable, rates["lr"], loraplus_lr_ratio=8.0), weight_decay=0.0)
+    theirs = create_loraplus_optimizer(wrapped, torch.optim.AdamW, **rates, weight_decay=0.0)
+    for _ in range(3):
+        mine.zero_grad()
+        theirs.zero_grad()
+        equal_logits_and_loss(ours, wrapped, rng)
+        mine.step()
+        theirs.step()
+    for ours_, theirs_ in parameters:
+        np.testing.assert_allclose(ours_.value, theirs_.detach().numpy(), rtol=1e-5, atol=1e-6)
