@@ -7,7 +7,7 @@ from there on, so nothing overflows later and everything can be written as JSON.
 
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -92,6 +92,15 @@ def strings(name: str, value: Any, *, hint: str = "") -> tuple[str, ...]:
     return tuple(string(f"{name}[{i}]", item) for i, item in enumerate(value))
 
 
+def sequence(name: str, value: Any, *, hint: str = "") -> list:
+    """The items of a list, tuple or other sequence that is not empty. TypeError for a str, a set or a generator."""
+    if isinstance(value, (str, bytes, bytearray, np.ndarray)) or not isinstance(value, Sequence):
+        raise TypeError(f"{name} must be a list or tuple, got {shown(value)}{_tail(hint)}")
+    if not len(value):
+        raise ValueError(f"{name} must not be empty, got {shown(value)}{_tail(hint)}")
+    return list(value)
+
+
 def path(name: str, value: Any) -> str:
     """`value` as a str path; TypeError unless a str or os.PathLike of one, ValueError if empty or with a null in it."""
     text = value.__fspath__() if isinstance(value, os.PathLike) else value
@@ -138,8 +147,8 @@ def optional_generator(name: str, value: Any) -> np.random.Generator | None:
 
 def float_dtype(name: str, value: Any) -> np.dtype:
     """float32 or float64 as a numpy dtype. TypeError for anything else: None too, which numpy would read as float64."""
-    try:
-        known = None if value is None else np.dtype(value)
+    try:  # numpy would also take None, and anything that has a dtype of its own, such as an array
+        known = np.dtype(value) if isinstance(value, (str, type, np.dtype)) else None
     except (TypeError, ValueError):
         known = None
     if known not in (np.float32, np.float64):

@@ -46,8 +46,8 @@ class Linear(LinearFace):
     """
 
     def __init__(self, in_features: int, out_features: int, *, rng, dtype=np.float32, std: float = 0.02):
-        checks.integer("in_features", in_features, low=1)
-        checks.integer("out_features", out_features, low=1)
+        in_features = checks.integer("in_features", in_features, low=1, high=LARGEST)
+        out_features = checks.integer("out_features", out_features, low=1, high=LARGEST)
         self.weight = _drawn((out_features, in_features), std, rng, dtype)
 
     @classmethod
@@ -92,8 +92,8 @@ class Embedding(Module):
     """
 
     def __init__(self, num_embeddings: int, embedding_dim: int, *, rng, dtype=np.float32, std: float = 0.02):
-        checks.integer("num_embeddings", num_embeddings, low=1)
-        checks.integer("embedding_dim", embedding_dim, low=1)
+        num_embeddings = checks.integer("num_embeddings", num_embeddings, low=1, high=LARGEST)
+        embedding_dim = checks.integer("embedding_dim", embedding_dim, low=1, high=LARGEST)
         self.weight = _drawn((num_embeddings, embedding_dim), std, rng, dtype)
 
     def __call__(self, token_ids: np.ndarray):
@@ -112,7 +112,7 @@ class RMSNorm(Module):
     """y = weight * x / rms(x).    x, y: (..., D)   weight: (D,)    Zhang & Sennrich 2019"""
 
     def __init__(self, size: int, eps: float = 1e-5, *, dtype=np.float32):
-        checks.integer("size", size, low=1)
+        size = checks.integer("size", size, low=1, high=LARGEST)
         self.weight = Parameter(np.ones(size, check_dtype(dtype)))
         self.eps = checks.real("eps", eps, above=0)
 

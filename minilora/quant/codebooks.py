@@ -70,13 +70,13 @@ def _read_only(array):
     return array
 
 
-def codebook(name: str) -> np.ndarray:
+def codebook(code: str) -> np.ndarray:
     """The sorted values of a code: "int4", "int4_full", "nf4", "fp4", "fp4_e2m1", "af4", and "nf2" to "nf8".
 
     (n,) float32, read-only; n = 16 for four bits (15 for "int4", which leaves one code unused).
     ValueError for an unknown name.
     """
-    return get_codebook(name).levels
+    return get_codebook(code).levels
 
 
 @lru_cache(maxsize=32)
@@ -91,12 +91,12 @@ def _build(name):
     return Codebook(name, levels, codes, bits)
 
 
-def get_codebook(name: str) -> Codebook:
+def get_codebook(code: str) -> Codebook:
     """The Codebook of that name. ValueError, with the names there are, if there is none."""
-    if not isinstance(name, str) or (name not in _FIXED and not re.fullmatch(r"nf[2-8]", name)):
+    if not isinstance(code, str) or (code not in _FIXED and not re.fullmatch(r"nf[2-8]", code)):
         names = [*_FIXED, *(f"nf{b}" for b in range(2, 9))]
-        raise ValueError(f"code must be one of {', '.join(sorted(names))}, got {checks.shown(name)}")
-    return _build(str(name))
+        raise ValueError(f"code must be one of {', '.join(map(repr, sorted(names)))}, got {checks.shown(code)}")
+    return _build(str(code))
 
 
 def normal_float(bits: int) -> np.ndarray:

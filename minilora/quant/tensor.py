@@ -36,7 +36,7 @@ class QuantizedTensor:
         if not isinstance(self.shape, (tuple, list)):
             raise TypeError(f"shape must be a tuple of int, got {checks.shown(self.shape)}")
         shape = tuple(checks.integer(f"shape[{i}]", n, low=1) for i, n in enumerate(self.shape))
-        code = self.code if self.code == AFFINE else get_codebook(self.code).name
+        code = AFFINE if isinstance(self.code, str) and self.code == AFFINE else get_codebook(self.code).name
         for name, value in (("block_size", block_size), ("shape", shape), ("code", code)):
             object.__setattr__(self, name, value)
         object.__setattr__(self, "dtype", checks.float_dtype("dtype", self.dtype))
