@@ -4,7 +4,7 @@ VENV := .venv
 PARITY := .venv-parity
 BIN := $(VENV)/bin
 
-.PHONY: help course notebooks build-notebooks figures all-figures redraw check test coverage mutants lint parity base clean
+.PHONY: help course notebooks build-notebooks figures all-figures redraw check test coverage badcalls mutants lint parity base clean
 
 help:
 	@echo "make figures   compute and draw the headline figures (under ten minutes on two cores)"
@@ -16,6 +16,7 @@ help:
 	@echo "make check     compute the headline figures again and compare with the committed numbers"
 	@echo "make test      run the tests"
 	@echo "make coverage  run the tests and report the lines that none of them runs"
+	@echo "make badcalls  replace every argument of every public function by everything it should not be"
 	@echo "make mutants   change the code in thousands of ways and see whether a test fails (hours; resumes; SAMPLE=400 for some)"
 	@echo "make lint      style"
 	@echo "make parity    compare with torch, transformers, PEFT and bitsandbytes"
@@ -51,6 +52,9 @@ coverage: $(VENV)/ready-coverage
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+badcalls: $(VENV)/ready-test
+	BADCALLS=all $(BIN)/python -m pytest tests/test_badcalls.py
 
 mutants: $(VENV)/ready-mutants
 	$(BIN)/python tools/mutants.py $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only "$(ONLY)")

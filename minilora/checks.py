@@ -7,7 +7,7 @@ from there on, so nothing overflows later and everything can be written as JSON.
 
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -99,6 +99,13 @@ def sequence(name: str, value: Any, *, hint: str = "") -> list:
     if not len(value):
         raise ValueError(f"{name} must not be empty, got {shown(value)}{_tail(hint)}")
     return list(value)
+
+
+def mapping(name: str, value: Any) -> dict[str, Any]:
+    """`value` as a dict; TypeError unless a mapping with str keys."""
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise TypeError(f"{name} must be a dict with str keys, got {shown(value)}")
+    return dict(value)
 
 
 def path(name: str, value: Any) -> str:
@@ -205,6 +212,16 @@ def integer_array(
             others = "" if ignored is None else f"be {ignored} or "
             raise ValueError(f"{name} must {others}lie in {low} .. {high}, got values from {least} to {most}")
     return value
+
+
+def batch(value: Any) -> tuple[np.ndarray, np.ndarray]:
+    """What a function called `batches` returned: (token_ids, labels), two integer arrays of one shape (B, T)."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"batches must return (token_ids, labels), got {shown(value)}")
+    token_ids, labels = (integer_array("what batches return", part, ndim=(2,)) for part in value)
+    if token_ids.shape != labels.shape:
+        raise ValueError(f"batches must return arrays of one shape, got {token_ids.shape} and {labels.shape}")
+    return token_ids, labels
 
 
 def finite(name: str, value: np.ndarray) -> np.ndarray:

@@ -58,7 +58,7 @@ class AdapterLayer(Module):
     why_not_merged = "its layer knows no merged form"
 
     def __init__(self, base_layer: Module):
-        self.base_layer = base_layer
+        self.base_layer = checks.instance("base_layer", base_layer, Module)
         self.adapters: dict[str, AdapterPart] = {}
         self.active: str | None = None
         self.enabled = True

@@ -35,8 +35,9 @@ class PromptConfig:
         )
         if self.init_token_ids is not None:
             given = self.init_token_ids
-            if not isinstance(given, (list, tuple, np.ndarray)) or not len(given):
-                raise TypeError(f"init_token_ids must be a list of token ids, got {checks.shown(given)}")
+            if isinstance(given, np.ndarray):
+                given = checks.integer_array("init_token_ids", given, ndim=(1,)).tolist()
+            given = checks.sequence("init_token_ids", given, hint="pass a list of token ids")
             ids = (checks.integer(f"init_token_ids[{i}]", token, low=0) for i, token in enumerate(given))
             keep("init_token_ids", tuple(ids))
 

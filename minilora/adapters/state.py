@@ -63,7 +63,7 @@ def save_adapter(
         "config": asdict(adapter.config),
         "factor": adapter.factor,
         "base_fingerprint": base_fingerprint(model),
-        "notes": {} if notes is None else checks.instance("notes", notes, dict),
+        "notes": {} if notes is None else checks.mapping("notes", notes),
     }
     storage.save_arrays(path, adapter.state(), metadata)
 

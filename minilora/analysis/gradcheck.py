@@ -68,7 +68,7 @@ def gradcheck(
     checks.generator("rng", rng)
     step = checks.real("step", step, above=0)
     tolerance = checks.real("tolerance", tolerance, above=0)
-    directions = checks.integer("directions", directions, low=1)
+    directions = checks.integer("directions", directions, low=1, high=1000)
     if module is None and isinstance(function, Module):
         module = function
     if module is not None:
@@ -169,7 +169,10 @@ def _input_gradients(returned, floats):
 
 
 def _call(function, arrays):
-    result = function(*arrays)
+    try:
+        result = function(*arrays)
+    except (AttributeError, TypeError) as error:
+        raise TypeError(f"function must take the inputs as arrays and return (y, backward), got {error!r}") from error
     if not isinstance(result, tuple) or len(result) != 2 or not callable(result[1]):
         raise TypeError(f"function must return (y, backward), got {checks.shown(result)}")
     return result

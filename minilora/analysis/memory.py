@@ -42,7 +42,7 @@ class Setup:
         checks.instance("config", self.config, LlamaConfig)
         if self.lora is not None:
             checks.instance("lora", self.lora, LoraConfig)
-        if self.code not in (None, AFFINE):
+        if self.code is not None and not (isinstance(self.code, str) and self.code == AFFINE):
             get_codebook(self.code)
         object.__setattr__(self, "block_size", checks.integer("block_size", self.block_size, low=1))
         object.__setattr__(self, "double_quant", checks.boolean("double_quant", self.double_quant))
@@ -59,6 +59,7 @@ class Setup:
 
 def linear_shapes(config: LlamaConfig) -> dict[str, tuple[int, int]]:
     """(out, in) of every linear layer of a Llama, by path; the head too, unless it is tied to the embedding."""
+    checks.instance("config", config, LlamaConfig)
     D, F, d = config.hidden_size, config.intermediate_size, config.head_dim
     H, K = config.num_attention_heads, config.num_key_value_heads
     block = {
@@ -76,13 +77,14 @@ def linear_shapes(config: LlamaConfig) -> dict[str, tuple[int, int]]:
 
 def weight_bytes(setup: Setup) -> int:
     """Bytes of all weights: embedding, norms, linear layers (dense, or codes and scales) and adapters."""
+    checks.instance("setup", setup, Setup)
     linears = sum(_linear_bytes(setup, path, *shape) for path, shape in linear_shapes(setup.config).items())
     return linears + setup.dtype.itemsize * (_other_parameters(setup.config) + _lora_parameters(setup))
 
 
 def trainable_parameters(setup: Setup) -> int:
     """How many parameters are trained: sum of r (in + out) with LoRA; in full fine-tuning all that are not quantized."""
-    if setup.lora is not None:
+    if checks.instance("setup", setup, Setup).lora is not None:
         return _lora_parameters(setup)
     shapes = linear_shapes(setup.config)
     dense = sum(out * n for path, (out, n) in shapes.items() if setup.code is None or path == "lm_head")
@@ -91,7 +93,7 @@ def trainable_parameters(setup: Setup) -> int:
 
 def gradient_bytes(setup: Setup) -> int:
     """One number per trained parameter, in the model's dtype."""
-    return setup.dtype.itemsize * trainable_parameters(setup)
+    return trainable_parameters(setup) * setup.dtype.itemsize
 
 
 def optimizer_bytes(setup: Setup) -> int:
@@ -105,6 +107,7 @@ def activation_bytes(setup: Setup, batch_size: int, length: int) -> int:
     With gradient checkpointing: the input of every block, and one block at work. Integers (token ids, labels) and
     tables that all steps share (RoPE's angles, the causal mask) are not counted.
     """
+    checks.instance("setup", setup, Setup)
     B = checks.integer("batch_size", batch_size, low=1)
     T = checks.integer("length", length, low=1)
     config, ranks = setup.config, setup.ranks()

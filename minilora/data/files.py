@@ -55,7 +55,9 @@ def read_file(
     ValueError that names the file, the line and the reason: not UTF-8, not JSON, not an object, a field missing (and
     which there are), a field that is not text or is empty.
     """
-    path = Path(path)
+    path = Path(checks.path("path", path))
+    input_field, target_field = checks.string("input_field", input_field), checks.string("target_field", target_field)
+    suffixes = checks.sequence("suffixes", checks.strings("suffixes", suffixes))
     if path.suffix not in suffixes:
         raise ValueError(f"path must end in {' or '.join(suffixes)}, got {str(path)!r}")
     if path.is_dir():
@@ -84,7 +86,10 @@ def hold_out(records: Sequence[Record], fraction: float, *, seed: int) -> tuple[
     Records with the same input stay together (for text, equal paragraphs do). Both are in the order of `records`.
     ValueError if that leaves one of them empty.
     """
-    checks.real("fraction", fraction, above=0, below=1, hint="try 0.1")
+    fraction = checks.real("fraction", fraction, above=0, below=1, hint="try 0.1")
+    records = checks.sequence("records", records, hint="load_records(path) gives them")
+    for i, record in enumerate(records):
+        checks.instance(f"records[{i}]", record, Record)
     keys = [record.input or record.target for record in records]
     places: dict[str, list[int]] = {}
     for place, key in enumerate(keys):
@@ -155,7 +160,7 @@ def _text_of(path: Path, line: int, row: dict[str, Any], name: str) -> str:
     if name not in row:
         raise ValueError(
             f"{path}, line {line}: there is no field {name!r}; its fields are {', '.join(map(repr, row)) or 'none'}; "
-            "name the ones to use (--input-field, --target-field)"
+            "name the ones to use: input_field and target_field, or --input-field and --target-field"
         )
     if not isinstance(row[name], str) or not row[name]:
         raise ValueError(

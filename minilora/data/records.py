@@ -7,7 +7,7 @@ import numpy as np
 
 from minilora import checks
 from minilora.data.template import Template
-from minilora.data.tokenizer import Tokenizer
+from minilora.data.tokenizer import Tokenizer, check_tokenizer
 
 IGNORED = -100  # a label that does not count, as in PyTorch and Hugging Face
 
@@ -80,6 +80,9 @@ def encode(
     max_length = checks.integer("max_length", max_length, low=2)
     checks.one_of("truncation", truncation, ("error", "input", "drop"))
     checks.boolean("completion_only_loss", completion_only_loss)
+    check_tokenizer("tokenizer", tokenizer)
+    if template is not None:
+        checks.instance("template", template, Template)
     template = Template.suited_to(tokenizer) if template is None else template
     rows, kept, cut, dropped = [], [], [], []
     for number, record in enumerate(records):
@@ -113,8 +116,8 @@ def encode_text(
     -> token_ids, labels: (N, T) int64. Every token counts, and each is predicted once: a row starts at the last label
     of the row before. Paragraphs are separated by an empty line; `bos` stands before the first, `eos` after the last.
     """
-    if isinstance(paragraphs, str) or not isinstance(paragraphs, Sequence):
-        raise TypeError(f"paragraphs must be a list of str, got {checks.shown(paragraphs)}")
+    paragraphs = checks.strings("paragraphs", paragraphs)
+    check_tokenizer("tokenizer", tokenizer)
     if not paragraphs:
         raise ValueError("paragraphs must not be empty; give it at least one text")
     max_length = checks.integer("max_length", max_length, low=2)

@@ -84,10 +84,15 @@ def split(task: str, n_train: int, n_eval: int, *, seed: int) -> tuple[list[Reco
     rng = np.random.default_rng(checks.integer("seed", seed, low=0))
     total = checks.integer("n_train", n_train, low=1) + checks.integer("n_eval", n_eval, low=1)
     found: dict[str, Record] = {}
-    for _ in range(20 * total):
+    idle = 0
+    while idle < 1000 + 20 * len(found):  # draws in a row that gave nothing new: so many mean that nothing is left
         record = make(rng)
+        idle = idle + 1 if record.input in found else 0
         found.setdefault(record.input, record)
         if len(found) == total:
             records = list(found.values())
             return records[:n_train], records[n_train:]
-    raise ValueError(f"task {task!r} must give {total} different inputs, got {len(found)} in {20 * total} draws")
+    raise ValueError(
+        f"n_train + n_eval must be at most the number of different inputs that task {task!r} gives, about {len(found)}, "
+        f"got {total}"
+    )

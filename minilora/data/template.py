@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minilora import checks
-from minilora.data.tokenizer import Tokenizer
+from minilora.data.tokenizer import Tokenizer, check_tokenizer
 
 SPECIAL = ("bos", "sep", "eos")
 _FIELD = re.compile(r"\{(\w+)\}")
@@ -25,8 +25,7 @@ class Template:
     pattern: str = "{bos}{input}{sep}{target}{eos}"
 
     def __post_init__(self):
-        if not isinstance(self.pattern, str):
-            raise TypeError(f"pattern must be a str such as {Template.pattern!r}, got {checks.shown(self.pattern)}")
+        object.__setattr__(self, "pattern", checks.string("pattern", self.pattern, hint=f"try {Template.pattern!r}"))
         fields = _FIELD.findall(self.pattern)
         if unknown := set(fields) - {"input", "target", *SPECIAL}:
             raise ValueError(
@@ -41,6 +40,7 @@ class Template:
     @classmethod
     def suited_to(cls, tokenizer: Tokenizer) -> "Template":
         """The layout for a tokenizer: a line break where it has no `sep`, nothing where it has no `bos` or `eos`."""
+        check_tokenizer("tokenizer", tokenizer)
         bos, sep, eos = (getattr(tokenizer, f"{name}_token_id") is not None for name in SPECIAL)
         return cls(f"{'{bos}' * bos}{{input}}{'{sep}' if sep else chr(10)}{{target}}{'{eos}' * eos}")
 
@@ -64,7 +64,10 @@ class Template:
         return [name if i % 2 else "text" for i, name in enumerate(_FIELD.split(self.pattern))]
 
     def _encode(self, record, tokenizer, cut):
-        given, target = record
+        if not isinstance(record, (tuple, list)) or len(record) != 2:
+            raise TypeError(f"record must be an (input, target) pair of str, got {checks.shown(record)}")
+        check_tokenizer("tokenizer", tokenizer)
+        given, target = (checks.string("record", text) for text in record)
         pieces = []
         for kind, text in zip(self._kinds, _FIELD.split(self.pattern), strict=True):
             if kind in SPECIAL:

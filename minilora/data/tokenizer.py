@@ -31,6 +31,15 @@ class Tokenizer(Protocol):
         """The text of `token_ids` (one axis), special tokens left out."""
 
 
+def check_tokenizer(name: str, value: Tokenizer) -> None:
+    """`value` must be a tokenizer; else TypeError that says what one has."""
+    if isinstance(value, type) or not isinstance(value, Tokenizer):
+        raise TypeError(
+            f"{name} must be a tokenizer with vocab_size, bos, eos, pad and sep_token_id, encode and decode, "
+            f"got {checks.shown(value)}; try ByteTokenizer()"
+        )
+
+
 class ByteTokenizer:
     """Text to UTF-8 bytes and back. Special tokens: sep (between input and target), bos, pad, eos."""
 
@@ -46,20 +55,17 @@ class ByteTokenizer:
 
         TypeError if it is not a str, ValueError if it holds a lone surrogate, which UTF-8 cannot write.
         """
-        if not isinstance(text, str):
-            raise TypeError(f"text must be a str, got {checks.shown(text)}")
-        try:
-            data = text.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise ValueError(
-                f"text must be valid Unicode, got the lone surrogate {text[error.start]!r} at index {error.start}; "
-                "read the file with encoding='utf-8', or drop the character"
-            ) from error
+        data = checks.string("text", text).encode("utf-8")
         return np.frombuffer(data, np.uint8).astype(np.int64)
 
     def decode(self, token_ids: Iterable[int]) -> str:
         """The text of `token_ids` (one axis); special tokens are left out, broken UTF-8 becomes U+FFFD."""
-        ids = np.asarray(token_ids)
+        if isinstance(token_ids, np.ma.MaskedArray):
+            raise TypeError(f"token_ids must be an array without a mask, got {checks.shown(token_ids)}")
+        try:
+            ids = np.asarray(token_ids)
+        except (TypeError, ValueError):  # rows of different lengths
+            ids = np.empty((0, 0))
         if ids.ndim != 1 or (ids.size and not np.issubdtype(ids.dtype, np.integer)):
             raise TypeError(f"token_ids must be one row of integers, got {checks.shown(token_ids)}")
         if ids.size and (ids.min() < 0 or ids.max() > 255):

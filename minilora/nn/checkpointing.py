@@ -5,6 +5,7 @@ Chen et al. 2016 (arXiv 1604.06174): memory for one block's activations instead 
 
 import numpy as np
 
+from minilora import checks
 from minilora.nn.llama import Block, Llama
 
 
@@ -28,6 +29,7 @@ class CheckpointedBlock(Block):
 
 def checkpoint_blocks(model: Llama) -> None:
     """Make every block of `model` a CheckpointedBlock, in place. Gradients stay the same bit for bit."""
+    checks.instance("model", model, Llama, hint="load_base() gives one")
     model.layers = [CheckpointedBlock(block) for block in model.layers]
 
 

@@ -67,7 +67,7 @@ def stream(
     """
     if not isinstance(model, Llama):
         raise TypeError(f"model must be a Llama, got {checks.shown(model)}")
-    max_new_tokens = checks.integer("max_new_tokens", max_new_tokens, low=1)
+    max_new_tokens = checks.integer("max_new_tokens", max_new_tokens, low=1, high=model.config.max_position_embeddings)
     temperature = checks.real("temperature", temperature, low=0)
     if top_k is not None:
         top_k = checks.integer("top_k", top_k, low=1)

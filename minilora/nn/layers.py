@@ -4,6 +4,7 @@ import numpy as np
 
 from minilora import checks
 from minilora.nn import ops
+from minilora.nn.config import LARGEST
 from minilora.nn.module import Module, Parameter, PendingParameter
 
 PENDING = object()  # instead of an rng: draw nothing, the weights come later (Llama.skeleton)
@@ -151,6 +152,6 @@ def check_dtype(dtype) -> np.dtype:
 def _drawn(shape, std, rng, dtype):
     if rng is PENDING:
         return PendingParameter(shape, check_dtype(dtype))
+    dtype, std, rng = check_dtype(dtype), checks.real("std", std, low=0), checks.generator("rng", rng)
     # Drawn in float64 and then rounded, so that a seed gives the same weights in both dtypes.
-    draw = checks.generator("rng", rng).standard_normal(shape)
-    return Parameter((draw * checks.real("std", std, low=0)).astype(check_dtype(dtype)))
+    return Parameter((rng.standard_normal(shape) * std).astype(dtype))

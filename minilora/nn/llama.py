@@ -188,10 +188,7 @@ class Llama(Module):
         """
         past = 0 if cache is None else check_cache(cache, self, token_ids)
         self.check_tokens(token_ids, past=past or self.virtual_tokens)
-        checks.integer("logits_to_keep", logits_to_keep, low=0)
-        checks.boolean("inference", inference)
-        if rng is not None:
-            checks.generator("rng", rng)
+        _check_forward(rng, inference, logits_to_keep)
         x, embed_backward = self.embed_tokens(token_ids)  # (B, T) -> (B, T, D)
         logits, layers_backward = self.forward_from(
             x, rng=rng, cache=cache, inference=inference, logits_to_keep=logits_to_keep
@@ -215,7 +212,12 @@ class Llama(Module):
 
         `cache`: one Past per layer, a KVCache or a Prefix. The rest as in `model(token_ids)`.
         """
-        T = x.shape[1]
+        _check_forward(rng, inference, logits_to_keep)
+        T = checks.float_array("x", x, ndim=(3,)).shape[1]
+        if cache is not None and (not isinstance(cache, (list, tuple)) or len(cache) != len(self.layers)):
+            raise TypeError(
+                f"cache must hold one Past for each of {len(self.layers)} layers, got {checks.shown(cache)}"
+            )
         first = T - min(logits_to_keep or T, T)  # position whose logits come first
         backwards = []
         for i, layer in enumerate(self.layers):
@@ -272,6 +274,12 @@ class Llama(Module):
             )
 
 
+def _check_forward(rng, inference, logits_to_keep):
+    checks.optional_generator("rng", rng)
+    checks.boolean("inference", inference)
+    checks.integer("logits_to_keep", logits_to_keep, low=0)
+
+
 def check_cache(cache: Sequence[KVCache], model: Llama, token_ids: np.ndarray) -> int:
     """How many positions `cache` holds. TypeError or ValueError if it is not one KVCache per layer, all equally long,
     for this batch, with room for the new tokens."""
@@ -293,6 +301,7 @@ def check_cache(cache: Sequence[KVCache], model: Llama, token_ids: np.ndarray) -
 
 def check_labels(labels: np.ndarray, token_ids: np.ndarray, vocab_size: int) -> None:
     """labels must be integers of token_ids' shape, each -100 or in 0 .. vocab_size - 1, and one at least must count."""
+    checks.integer_array("token_ids", token_ids)
     checks.integer_array("labels", labels, low=0, high=vocab_size - 1, ignored=-100)
     if labels.shape != np.shape(token_ids):
         raise ValueError(f"labels must have the shape of token_ids {np.shape(token_ids)}, got {checks.shown(labels)}")

@@ -48,6 +48,10 @@ class Parameter:
 
     def accumulate(self, grad: np.ndarray) -> None:
         """Add `grad` to the gradient: the only place where a gradient is written. ValueError if the shape differs."""
+        if not isinstance(grad, np.ndarray) or isinstance(grad, np.ma.MaskedArray):
+            raise TypeError(f"grad must be a numpy array without a mask, got {checks.shown(grad)}")
+        if not np.issubdtype(grad.dtype, np.floating):
+            raise TypeError(f"grad must hold floats, got {checks.shown(grad)}")
         if grad.shape != self.shape:
             raise ValueError(f"grad must have the parameter's shape {self.shape}, got {checks.shown(grad)}")
         if not self.trainable:
@@ -175,7 +179,7 @@ class Module:
         """Replace the layer at a dotted path, which must exist, by `module`."""
         if not isinstance(module, Module):
             raise TypeError(f"module must be a Module, got {checks.shown(module)}")
-        if path == "":
+        if checks.string("path", path) == "":
             raise ValueError("path must lead to a layer below this one, got ''; a layer cannot replace itself")
         self.get_submodule(path)
         parent_path, _, name = path.rpartition(".")

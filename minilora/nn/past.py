@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from minilora import checks
+from minilora.nn.config import LARGEST
 from minilora.nn.module import Parameter
 
 KeysValues = tuple[np.ndarray, np.ndarray]
@@ -28,7 +29,7 @@ class KVCache:
     """
 
     def __init__(self, capacity: int):
-        self.capacity = checks.integer("capacity", capacity, low=1)
+        self.capacity = checks.integer("capacity", capacity, low=1, high=LARGEST)
         self.length = 0
         self._k = self._v = None
 
@@ -48,7 +49,14 @@ class KVCache:
     def extend(self, k: np.ndarray, v: np.ndarray) -> tuple[KeysValues, Callable]:
         """Store k, v (B, K, T, d) behind what is there; give back views of all of it (B, K, S, d), and a backward that
         raises ValueError."""
+        for name, part in (("k", k), ("v", v)):
+            if type(part) is not np.ndarray or part.ndim != 4 or part.dtype.kind != "f":  # T may be 0
+                raise TypeError(f"{name} must be a float array (B, K, T, d), got {checks.shown(part)}")
         B, K, T, d = k.shape
+        if v.shape != k.shape or v.dtype != k.dtype:
+            raise ValueError(f"v must be like k, {checks.shown(k)}, got {checks.shown(v)}")
+        if self._k is not None and ((B, K, d), k.dtype) != (self._k.shape[:2] + self._k.shape[3:], self._k.dtype):
+            raise ValueError(f"k must fit what is stored, {checks.shown(self._k)}, got {checks.shown(k)}")
         end = self.length + T
         if end > self.capacity:
             raise ValueError(f"the cache holds {self.capacity} positions, got {end}; make it with a larger capacity")

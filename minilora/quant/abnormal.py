@@ -22,7 +22,7 @@ def scaled_law(block_size: int, points: int = 2049) -> tuple[np.ndarray, np.ndar
     """
     from scipy.stats import norm
 
-    block_size = checks.integer("block_size", block_size, low=2)
+    block_size = checks.integer("block_size", block_size, low=2, high=2**20)
     nodes, weights = np.polynomial.legendre.leggauss(200)
     m = 5.0 + 5.0 * nodes  # the maximum lies between 0 and 10 for every block that fits in memory
     inside = 2 * norm.cdf(m) - 1

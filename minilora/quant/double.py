@@ -25,7 +25,7 @@ class QuantizedScales:
 
     codes: np.ndarray
     absmax: np.ndarray
-    offset: np.float32
+    offset: np.float32 | float
     scale_code: str
 
     def __post_init__(self):

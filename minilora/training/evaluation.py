@@ -8,7 +8,7 @@ from minilora import checks
 from minilora.data.batching import sha256
 from minilora.data.records import IGNORED
 from minilora.data.template import Template
-from minilora.data.tokenizer import Tokenizer
+from minilora.data.tokenizer import Tokenizer, check_tokenizer
 from minilora.nn import Llama, generate, ops
 from minilora.nn.llama import check_labels
 
@@ -20,6 +20,8 @@ def evaluate(model: Llama, token_ids: np.ndarray, labels: np.ndarray, *, batch_s
     does not matter but for rounding). "exact": the share of rows whose every counted label has the largest logit.
     ValueError for a row without a label that counts.
     """
+    checks.instance("model", model, Llama, hint="load_base() gives one")
+    model.check_tokens(token_ids)
     check_labels(labels, token_ids, model.config.vocab_size)
     batch_size = checks.integer("batch_size", batch_size, low=1)
     counted = labels != IGNORED
@@ -48,6 +50,8 @@ class HeldOut:
     """
 
     def __init__(self, model: Llama, token_ids: np.ndarray, labels: np.ndarray, *, batch_size: int = 64):
+        checks.instance("model", model, Llama, hint="load_base() gives one")
+        model.check_tokens(token_ids)
         check_labels(labels, token_ids, model.config.vocab_size)
         self.model, self.token_ids, self.labels = model, token_ids, labels
         self.batch_size = checks.integer("batch_size", batch_size, low=1)
@@ -66,9 +70,8 @@ def exact_match(logits: np.ndarray, labels: np.ndarray) -> float:
     Greedy decoding produces a target exactly if and only if, given the target so far, each next token has the
     largest logit (induction over its length), so one forward tells what generating would, without generating.
     """
-    if not isinstance(logits, np.ndarray) or logits.ndim != 3:
-        raise ValueError(f"logits must be an array (N, T, V), got {checks.shown(logits)}")
-    if not isinstance(labels, np.ndarray) or labels.shape != logits.shape[:2] or labels.dtype.kind not in "iu":
+    checks.float_array("logits", logits, ndim=(3,))
+    if checks.integer_array("labels", labels).shape != logits.shape[:2]:
         raise ValueError(f"labels must be integers of shape {logits.shape[:2]}, got {checks.shown(labels)}")
     right = (np.argmax(logits, axis=-1) == labels) | (labels == IGNORED)
     return float(right.all(axis=-1).mean())
@@ -86,8 +89,13 @@ def answers(
 
     `template`: the one it was trained with (by default the one that suits the tokenizer). ValueError if `inputs` is empty.
     """
-    if isinstance(inputs, str) or not len(inputs):
-        raise ValueError(f"inputs must be a list of at least one text, got {checks.shown(inputs)}")
+    checks.instance("model", model, Llama, hint="load_base() gives one")
+    check_tokenizer("tokenizer", tokenizer)
+    inputs = checks.strings("inputs", inputs, hint="pass a list of at least one text")
+    if not inputs:
+        raise ValueError("inputs must be a list of at least one text, got an empty one")
+    if template is not None:
+        checks.instance("template", template, Template)
     template = Template.suited_to(tokenizer) if template is None else template
     texts = []
     for text in inputs:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minilora import storage
+from minilora import checks, storage
 
 PER_STEP = {"step": np.int64, "loss": np.float64, "learning_rate": np.float64, "grad_norm": np.float64}
 
@@ -19,6 +19,9 @@ def empty_history() -> dict[str, list]:
 
 def as_arrays(history: dict[str, list]) -> dict[str, np.ndarray]:
     """The history as arrays: "step", "loss", ..., and "eval_step", "eval_loss", ... for what `evaluate` returned."""
+    checks.mapping("history", history)
+    if missing := {*PER_STEP, "eval"} - set(history):
+        raise ValueError(f"history must be what Trainer.history holds, got one without {sorted(missing)}")
     arrays = {key: np.array(history[key], dtype) for key, dtype in PER_STEP.items()}
     for key in dict.fromkeys(key for entry in history["eval"] for key in entry):
         values = [entry.get(key, np.nan) for entry in history["eval"]]
@@ -74,7 +77,8 @@ class Log:
 
 def read_log(path: str | os.PathLike) -> dict[str, list]:
     """The history that a `log.jsonl` holds, while its run trains or afterwards. FileNotFoundError if there is none."""
-    if not Path(path).is_file():
+    path = Path(checks.path("path", path))
+    if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; name the folder of a run (finetune --out DIR)")
     history = empty_history()
     for entry in Log(path).read():

@@ -90,6 +90,7 @@ class AdamW:
     def load_state(self, arrays: dict[str, np.ndarray]) -> None:
         """Take over what `state` gave. ValueError if names or shapes are not those of this optimizer."""
         mine = self.state()
+        checks.mapping("arrays", arrays)
         if set(arrays) != set(mine) or any(np.shape(arrays[name]) != np.shape(mine[name]) for name in mine):
             raise ValueError(
                 "arrays must be the state of an optimizer over the same parameters; names or shapes differ"
@@ -109,8 +110,8 @@ def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:
 
     Pascanu et al. 2013 (arXiv 1211.5063), algorithm 1.
     """
-    checks.real("max_norm", max_norm, above=0)
-    gradients = [p.grad for p in parameters if p.grad is not None]
+    max_norm = checks.real("max_norm", max_norm, above=0)
+    gradients = [p.grad for p in _parameters("parameters", parameters) if p.grad is not None]
     norm = math.sqrt(sum(float(np.vdot(g, g)) for g in gradients))
     if norm > max_norm:
         for g in gradients:
@@ -119,24 +120,35 @@ def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:
 
 
 def _groups(params, lr, weight_decay):
+    if isinstance(params, (dict, str, bytes, np.ndarray)) or not isinstance(params, Iterable):
+        raise TypeError(f"params must be Parameters or groups of them in a list, got {checks.shown(params)}")
     params = list(params)
     if not params:
         raise ValueError("params must hold at least one Parameter, got none; is everything frozen?")
-    groups = [dict(p) for p in params] if isinstance(params[0], dict) else [{"params": params}]
+    groups = [{"params": params}]
+    if all(isinstance(group, dict) for group in params):
+        groups = [checks.mapping("params", group) for group in params]
     seen = set()
     for group in groups:
         if unknown := set(group) - {"params", "lr", "weight_decay"}:
-            raise ValueError(f"a parameter group may hold params, lr and weight_decay, got {sorted(unknown)}")
-        group["params"] = list(group.get("params", ()))
+            raise ValueError(f"a parameter group in params may hold params, lr and weight_decay, got {sorted(unknown)}")
+        group["params"] = _parameters("params", group.get("params"))
         group["lr"] = checks.real("lr", group.get("lr", lr), low=0)
         group["weight_decay"] = checks.real("weight_decay", group.get("weight_decay", weight_decay), low=0)
         for parameter in group["params"]:
-            if not isinstance(parameter, Parameter):
-                raise TypeError(f"params must hold Parameters, got {checks.shown(parameter)}")
             if id(parameter) in seen:
                 raise ValueError(f"params must list each Parameter once, got {parameter} twice")
             seen.add(id(parameter))
     return groups
+
+
+def _parameters(name, values):
+    if isinstance(values, (dict, str, bytes, np.ndarray)) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be Parameters in a list, got {checks.shown(values)}; try model.parameters()")
+    values = list(values)
+    for value in values:
+        checks.instance(name, value, Parameter, hint="pass those of model.parameters() that are trainable")
+    return values
 
 
 def _moments(parameter):

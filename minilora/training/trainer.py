@@ -149,8 +149,8 @@ class Trainer:
             raise ValueError("evaluate must be given with early_stopping_patience or load_best_model_at_end, got None")
         keep_memory()
         self.model, self.config, self.batches, self.evaluate = model, config, batches, evaluate
-        self.output_dir = None if output_dir is None else Path(output_dir)
-        self.progress, self.save_model = progress, save_model
+        self.output_dir = None if output_dir is None else Path(checks.path("output_dir", output_dir))
+        self.progress, self.save_model = checks.boolean("progress", progress), save_model
         self.max_steps = _max_steps(config, batches)
         self.parameters = {name: p for name, p in model.named_parameters() if p.trainable}
         if not self.parameters:
@@ -244,7 +244,7 @@ class Trainer:
     def _accumulate(self) -> tuple[float, int]:
         """Gradients of the mean loss over the counted tokens of all micro-batches: (that loss, tokens read)."""
         k = self.config.gradient_accumulation_steps
-        micro_batches = [self.batches(self.step * k + i) for i in range(k)]
+        micro_batches = [checks.batch(self.batches(self.step * k + i)) for i in range(k)]
         counts = [int(np.count_nonzero(labels != IGNORED)) for _, labels in micro_batches]
         mean = 0.0
         for i, ((token_ids, labels), count) in enumerate(zip(micro_batches, counts, strict=True)):

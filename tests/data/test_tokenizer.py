@@ -19,5 +19,5 @@ def test_the_byte_tokenizer_is_a_tokenizer():
 
 
 def test_a_lone_surrogate_is_named():
-    with pytest.raises(ValueError, match=r"text must be valid Unicode.*'\\ud800' at index 2"):
+    with pytest.raises(ValueError, match=r"text must be text that UTF-8 can hold.*'\\ud800' at index 2"):
         TOKENIZER.encode("ab\ud800")
