@@ -203,7 +203,8 @@ CALLS = {
     "LoraConfig": (
         LoraConfig,
         lambda: {"r": 2, "lora_alpha": 4.0, "target_modules": ("q_proj",), "lora_dropout": 0.1, "use_rslora": True,
-                 "init_lora_weights": "gaussian", "rank_pattern": {"q_proj": 1}, "alpha_pattern": {"q_proj": 2.0}},
+                 "init_lora_weights": "gaussian", "rank_pattern": {"q_proj": 1}, "alpha_pattern": {"q_proj": 2.0},
+                 "use_dora": False, "trainable_alpha": False, "loftq_config": None},
     ),
     "apply_lora": (
         adapters.apply_lora,
@@ -246,6 +247,9 @@ CALLS = {
     "QuantizedLinear": (QuantizedLinear, lambda: {"q": q()}),
     "QuantizedLinear.__call__": (QuantizedLinear.__call__, lambda: {"self": QuantizedLinear(q()), "x": W, "rng": None}),
     "LoRALinear": (LoRALinear, lambda: {"base_layer": Linear(6, 2, rng=rng())}),
+    "LoftQConfig": (
+        adapters.LoftQConfig, lambda: {"loftq_iter": 1, "code": "nf4", "block_size": 8, "double_quant": False},
+    ),
     "BottleneckConfig": (BottleneckConfig, lambda: {"bottleneck_size": 2, "target_modules": ("mlp",)}),
     "PrefixConfig": (
         PrefixConfig,
@@ -399,7 +403,7 @@ OWN = {("Trainer", "batches")}
 def arguments():
     for name, (function, make) in CALLS.items():
         for argument in inspect.signature(function).parameters:
-            if argument != "self":
+            if argument != "self" and argument in make():
                 yield name, argument, function, make
 
 
@@ -533,7 +537,8 @@ def test_the_call_without_a_bad_argument_works(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     function, make = CALLS[name]
     kwargs = make()
-    assert set(kwargs) == set(inspect.signature(function).parameters), "a new argument: add it to CALLS"
+    if SLICE == 1:
+        assert set(kwargs) == set(inspect.signature(function).parameters), "a new argument: add it to CALLS"
     drive(function, kwargs)
 
 
@@ -558,6 +563,8 @@ EXEMPT = {
     *("Attention", "Block", "CheckpointedBlock", "MLP", "PendingParameter", "Prefix"),  # parts that a Llama builds
     *(
         "Bottleneck",
+        "Constant",
+        "DoRA",
         "LoRA",
         "MergedLinear",
         "Method",
@@ -567,6 +574,7 @@ EXEMPT = {
 }
 
 
+@pytest.mark.skipif(SLICE > 1, reason="part of make badcalls")
 def test_every_public_function_is_called():
     faces = (minilora, nn, quant, adapters, training, data)
     public = {n for face in faces for n in face.__all__ if callable(getattr(face, n))}

@@ -137,6 +137,7 @@ def apply_lora(
 
 def lora_layers(model: Module) -> dict[str, LoRALinear]:
     """Every LoRALinear by its path."""
+    checks.instance("model", model, Module, hint="pass a Llama, or any Module with linear layers")
     return {path: module for path, module in model.named_modules() if isinstance(module, LoRALinear)}
 
 

@@ -54,7 +54,7 @@ def test_it_has_no_strength(rng, make_model):
         ({"num_virtual_tokens": 0}, ValueError, "num_virtual_tokens must be at least 1"),
         ({"prompt_tuning_init": "TEXT"}, ValueError, "prompt_tuning_init must be one of"),
         ({"init_token_ids": "abc"}, TypeError, "init_token_ids must be a list"),
-        ({"init_token_ids": []}, TypeError, "init_token_ids must be a list"),
+        ({"init_token_ids": []}, ValueError, "init_token_ids must not be empty"),
         ({"init_token_ids": [1, -1]}, ValueError, r"init_token_ids\[1\] must be at least 0"),
     ],
 )
