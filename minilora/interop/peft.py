@@ -17,11 +17,16 @@ from minilora.interop.assemble import INTEGERS
 from minilora.interop.jsonfile import read_json, write_json
 from minilora.interop.peft_lora import read_lora, write_lora
 from minilora.interop.peft_options import CONFIG, WEIGHTS, Translation
+from minilora.interop.peft_virtual import read_prefix, read_prompt, write_prefix, write_prompt
 from minilora.interop.safetensors import SafetensorsFile, save_safetensors
 from minilora.nn import Llama
 
 # PEFT's name of a method, ours, and how one becomes the other.
-TRANSLATIONS = (Translation("LORA", "lora", read_lora, write_lora),)
+TRANSLATIONS = (
+    Translation("LORA", "lora", read_lora, write_lora),
+    Translation("PREFIX_TUNING", "prefix", read_prefix, write_prefix),
+    Translation("PROMPT_TUNING", "prompt", read_prompt, write_prompt),
+)
 BINARY = "adapter_model.bin"
 
 
@@ -29,7 +34,8 @@ def load_peft_adapter(model: Llama, folder: str | os.PathLike, adapter_name: str
     """Put an adapter that PEFT saved on `model` under `adapter_name`, and make it the active one; returns its config.
 
     LoRA with rsLoRA, rank and alpha patterns, targets by names, regular expression or "all-linear", exclude_modules and
-    layers_to_transform; PiSSA and its kin as PEFT converts them (path_initial_model_for_weight_conversion).
+    layers_to_transform; DoRA; PiSSA, raw or as PEFT converts it (path_initial_model_for_weight_conversion), as its kin
+    must be; prefix tuning and prompt tuning.
     Whether the base is the one it was trained on PEFT's files do not say.
     Raises FileNotFoundError, ImportError where safetensors is not installed, or ValueError, before anything is changed:
     for an option that is not built here, which it names, and for tensors that do not fit, listing each.

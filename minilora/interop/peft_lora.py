@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from minilora import checks
-from minilora.adapters import LoraConfig, linear_paths
-from minilora.adapters.adapter import AdapterLayer, InstalledAdapter, plain
-from minilora.adapters.targets import ALL_LINEAR, HEAD, ends_in
+from minilora.adapters import LoraConfig, inits, linear_paths, match_targets
+from minilora.adapters.adapter import InstalledAdapter, plain
+from minilora.adapters.lora_linear import bare
+from minilora.adapters.targets import ALL_LINEAR, HEAD, ends_in, pattern_value
+from minilora.adapters.variants import DoRA
 from minilora.interop.peft_options import WEIGHTS, Settings, Tensors, refuse_unknown
 from minilora.nn import Llama
 from minilora.nn.layers import LinearFace
@@ -31,10 +33,12 @@ UNDERSTOOD = {
     "r",
     "rank_pattern",
     "target_modules",
+    "use_dora",
     "use_rslora",
 }
-# How A and B may have started. PiSSA, OLoRA, CorDA and LoftQ are not among them: they changed the base as well.
-STARTS = (True, False, "gaussian", "orthogonal", "eva")
+# How A and B may have started. OLoRA, CorDA and LoftQ are not among them: they changed the base, and how is not in the
+# file. PiSSA changed it as well, but what it took can be computed again.
+STARTS = (True, False, "gaussian", "orthogonal", "eva", "pissa")
 
 
 def read_lora(model: Llama, settings: Settings, tensors: Tensors) -> tuple[LoraConfig, dict[str, np.ndarray]]:
@@ -57,7 +61,8 @@ def read_lora(model: Llama, settings: Settings, tensors: Tensors) -> tuple[LoraC
         target_modules=short(chosen, paths),
         lora_dropout=settings.get("lora_dropout", 0.0),
         use_rslora=settings.get("use_rslora", False),
-        init_lora_weights=start if start == "gaussian" else True,
+        use_dora=settings.get("use_dora", False),
+        init_lora_weights=start if start in ("gaussian", "pissa") else True,
         rank_pattern=_by_path(settings, "rank_pattern", chosen, r),
         alpha_pattern=_by_path(settings, "alpha_pattern", chosen, alpha),
     )
@@ -68,19 +73,27 @@ def read_lora(model: Llama, settings: Settings, tensors: Tensors) -> tuple[LoraC
             _check_base(model, path, tensor.read(model.dtype))
         else:
             arrays[path] = tensor.read(model.dtype)
+    if start == "pissa":
+        arrays |= _pissa_start(model, config)
     return config, arrays
 
 
 def write_lora(model: Llama, adapter: InstalledAdapter) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """(settings, arrays by PEFT's names) of a LoRA; rank and alpha of each layer are those that it acts with."""
+    """(settings, arrays by PEFT's names) of a LoRA; rank and alpha of each layer are those that it acts with.
+
+    PiSSA is written as a LoRA for the base as it was, of twice the rank: what it has learned, less what it started with.
+    ValueError for LoftQ, whose base is another one, and for DoRA that started inside the weight.
+    """
     config: LoraConfig = adapter.config
     arrays, ranks, alphas = {}, {}, {}
     for path, part in adapter.parts.items():
         name = _theirs(plain(path))
-        arrays[f"{PREFIX}{name}.lora_A.weight"] = part.lora_A.value
-        arrays[f"{PREFIX}{name}.lora_B.weight"] = part.lora_B.value
-        ranks[name] = part.lora_A.shape[0]
-        alpha = part.strength * (math.sqrt(ranks[name]) if config.use_rslora else ranks[name])
+        A, B = _for_the_whole_base(part)
+        arrays[f"{PREFIX}{name}.lora_A.weight"], arrays[f"{PREFIX}{name}.lora_B.weight"] = A, B
+        if config.use_dora:
+            arrays[f"{PREFIX}{name}.lora_magnitude_vector"] = part.lora_magnitude_vector.value
+        ranks[name] = len(A)
+        alpha = part.strength * (math.sqrt(len(A)) if config.use_rslora else len(A))
         alphas[name] = round(alpha) if math.isclose(alpha, round(alpha), rel_tol=1e-12) else alpha
     (r, _), (alpha, _) = Counter(ranks.values()).most_common(1)[0], Counter(alphas.values()).most_common(1)[0]
     chosen, paths = list(map(plain, adapter.parts)), list(map(plain, linear_paths(model)))
@@ -93,11 +106,37 @@ def write_lora(model: Llama, adapter: InstalledAdapter) -> tuple[dict[str, Any],
         "target_modules": [_theirs(target) if target in paths else target for target in targets],
         "lora_dropout": config.lora_dropout,
         "use_rslora": config.use_rslora,
+        "use_dora": config.use_dora,
         "init_lora_weights": True,
         "bias": "none",
         "fan_in_fan_out": False,
     }
     return settings, arrays
+
+
+def _pissa_start(model, config):
+    """What PiSSA took from each weight at first, under our names: the best approximation of its rank, as PEFT takes it."""
+    arrays = {}
+    for path, layer in match_targets(model, config.target_modules).items():
+        r = pattern_value(config.rank_pattern, path, config.r)
+        scaling = config.scaling(r, pattern_value(config.alpha_pattern, path, config.lora_alpha))
+        for name, array in zip("AB", inits.pissa(bare(layer).dense_weight(), r, scaling), strict=True):
+            arrays[f"{plain(path)}.start.lora_{name}"] = array.astype(model.dtype)
+    return arrays
+
+
+def _for_the_whole_base(part):
+    """A (r, in) and B (out, r) so that `strength` B A is the part's whole update of the weight that was there before it."""
+    A, B, start = part.lora_A.value, part.lora_B.value, part.start
+    if start is None:
+        return A, B
+    if start.quantization is not None or isinstance(part, DoRA):
+        raise ValueError(
+            "adapter_name must name a LoRA beside the base as it is, got one that started inside the weight with "
+            f"{'DoRA' if isinstance(part, DoRA) else start.quantization}; merge_lora and save_llama write the whole model"
+        )
+    share = start.scaling * part.factor / part.strength
+    return np.concatenate([A, start.lora_A.value]), np.concatenate([B, start.lora_B.value * -share], axis=1)
 
 
 def is_target(settings: Settings, path: str) -> bool:
@@ -131,9 +170,7 @@ def short(chosen: list[str], paths: list[str], all_linear: bool = True) -> str |
 
 def _check_base(model, path, weight):
     """PEFT writes the weights of embedding and head along where one is a target. They must be those that are here."""
-    layer = model.get_submodule(path.removesuffix(".base_layer"))
-    while isinstance(layer, AdapterLayer):
-        layer = layer.base_layer
+    layer = bare(model.get_submodule(path.removesuffix(".base_layer")))
     mine = layer.dense_weight() if isinstance(layer, LinearFace) else layer.weight.value
     if not np.array_equal(mine, weight):
         raise ValueError(f"{path} in {WEIGHTS} differs from the model's: the adapter belongs to another base")

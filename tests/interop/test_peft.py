@@ -6,7 +6,19 @@ import pytest
 pytest.importorskip("safetensors")
 
 from minilora import LoraConfig, apply_lora, generate, merge_lora, quantize_linears, set_adapter
-from minilora.adapters import adapter_names, adapter_state, get_adapter, lora_layers, scale_adapter
+from minilora.adapters import (
+    BottleneckConfig,
+    PrefixConfig,
+    PromptConfig,
+    adapter_names,
+    adapter_state,
+    apply_bottleneck,
+    apply_prefix,
+    apply_prompt,
+    get_adapter,
+    lora_layers,
+    scale_adapter,
+)
 from minilora.interop import load_peft_adapter, save_peft_adapter
 from minilora.interop.peft_options import CONFIG, WEIGHTS
 from minilora.interop.safetensors import SafetensorsFile, save_safetensors
@@ -22,6 +34,8 @@ CONFIGS = {
         "rank_pattern": {"k_proj": 2, "layers.1.mlp.up_proj": 5},
         "alpha_pattern": {"up_proj": 32},
     },
+    "DoRA": {"use_dora": True, "target_modules": "all-linear"},
+    "learned alpha": {"trainable_alpha": True},
     "one layer": {"target_modules": ("layers.0.self_attn.q_proj",)},
 }
 
@@ -47,7 +61,7 @@ def test_there_and_back(make_model, tmp_path, settings, tied):
     again.load_state({path: p.value for path, p in get_base(model).items()})
     config = load_peft_adapter(again, tmp_path)
     mine, theirs = adapter_state(again), adapter_state(model)
-    assert mine.keys() == theirs.keys()
+    assert mine.keys() == {name for name in theirs if "lora_alpha" not in name}
     for name in mine:
         np.testing.assert_array_equal(mine[name], theirs[name])
     np.testing.assert_allclose(again(IDS)[0], model(IDS)[0], rtol=1e-12)
@@ -58,6 +72,70 @@ def test_there_and_back(make_model, tmp_path, settings, tied):
 
 def get_base(model):
     return {path.replace(".base_layer", ""): p for path, p in model.named_parameters() if ".lora_" not in path}
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.5])
+def test_pissa_is_written_for_the_base_as_it_was(make_model, tmp_path, rng, factor):
+    model = with_lora(make_model(), rng, init_lora_weights="pissa", use_rslora=True)
+    scale_adapter(model, "default", factor)
+    expected, _ = model(IDS)
+    save_peft_adapter(model, tmp_path)
+    settings = json.loads((tmp_path / CONFIG).read_text())
+    assert settings["r"] == 8 and settings["init_lora_weights"] is True
+    load_peft_adapter(model, tmp_path, "converted")
+    np.testing.assert_allclose(model(IDS)[0], expected, rtol=1e-9, atol=1e-9)
+
+
+def test_a_raw_pissa_takes_its_start_from_the_base_again(make_model, tmp_path, rng):
+    model = with_lora(make_model(), rng, init_lora_weights="pissa", rank_pattern={"v_proj": 3})
+    expected, _ = model(IDS)
+    arrays = {}
+    for path, part in get_adapter(model).parts.items():
+        arrays[f"base_model.model.model.{path}.lora_A.weight"] = part.lora_A.value
+        arrays[f"base_model.model.model.{path}.lora_B.weight"] = part.lora_B.value
+    save_peft_adapter(model, tmp_path)
+    save_safetensors(tmp_path / WEIGHTS, arrays)
+    rewrite(tmp_path, init_lora_weights="pissa", r=4, lora_alpha=8, rank_pattern={"v_proj": 3}, alpha_pattern={})
+    config = load_peft_adapter(model, tmp_path, "raw")
+    assert config.init_lora_weights == "pissa"
+    np.testing.assert_allclose(model(IDS)[0], expected, rtol=1e-9, atol=1e-9)
+
+
+def test_what_peft_cannot_say_is_refused(make_model, tmp_path, rng):
+    for settings, message in (
+        ({"init_lora_weights": "loftq"}, "started inside the weight with LoftQConfig"),
+        ({"init_lora_weights": "pissa", "use_dora": True}, "started inside the weight with DoRA"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            save_peft_adapter(with_lora(make_model(np.float32), rng, **settings), tmp_path / "out")
+    model = make_model()
+    apply_bottleneck(model, BottleneckConfig(), rng=rng)
+    with pytest.raises(ValueError, match="must name one of lora, prefix, prompt for PEFT, got 'default': Bottleneck"):
+        save_peft_adapter(model, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [PrefixConfig(num_virtual_tokens=3), PrefixConfig(num_virtual_tokens=2, prefix_projection=True), PromptConfig(4)],
+)
+def test_virtual_tokens_there_and_back(make_model, tmp_path, rng, config):
+    model = make_model()
+    bare, _ = model(IDS)
+    apply = apply_prompt if isinstance(config, PromptConfig) else apply_prefix
+    apply(model, config, rng=rng)
+    save_peft_adapter(model, tmp_path)
+    expected, _ = model(IDS)
+    loaded = load_peft_adapter(model, tmp_path, "again")
+    assert loaded.num_virtual_tokens == config.num_virtual_tokens
+    np.testing.assert_allclose(model(IDS)[0], expected, rtol=1e-12)
+    assert np.abs(expected - bare).max() > 1e-3
+    rewrite(tmp_path, num_virtual_tokens=7)
+    with pytest.raises(ValueError, match=r"must hold prompt_embeddings of shape \(7, "):
+        load_peft_adapter(model, tmp_path, "third")
+    rewrite(tmp_path, num_virtual_tokens=3, num_transformer_submodules=2)
+    with pytest.raises(ValueError, match="num_transformer_submodules .* must be 1, got 2"):
+        load_peft_adapter(model, tmp_path, "third")
 
 
 def test_names_are_pefts(make_model, tmp_path, rng):
@@ -147,8 +225,8 @@ def test_patterns_are_regular_expressions_for_the_end_of_a_path(make_model, tmp_
         ({"loftq_config": {"loftq_bits": 4}}, "the option loftq_config"),
         ({"use_qalora": True}, "the option use_qalora"),
         ({"an_option_of_tomorrow": 3}, "the option an_option_of_tomorrow .* is not built here, got 3"),
-        ({"init_lora_weights": "pissa"}, "'pissa', which has changed the base.*path_initial_model"),
-        ({"init_lora_weights": "olora"}, "'olora', which has changed the base"),
+        ({"init_lora_weights": "olora"}, "'olora', which has changed the base.*path_initial_model"),
+        ({"init_lora_weights": "pissa_niter_4"}, "'pissa_niter_4', which has changed the base"),
         ({"target_modules": "("}, "target_modules must be a regular expression"),
         ({"target_modules": ["x_proj"]}, "match no linear layer"),
         ({"target_modules": None}, "match no linear layer"),
