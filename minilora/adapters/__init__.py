@@ -7,6 +7,7 @@ from minilora.adapters.lora import LoRA, LoraConfig
 from minilora.adapters.lora_linear import LoRALinear, apply_lora, lora_layers
 from minilora.adapters.merging import MergedLinear, merge_lora, unmerge_lora
 from minilora.adapters.methods import METHODS, Method
+from minilora.adapters.partial import FullConfig, PartialConfig, apply_full, apply_partial, unfreeze
 from minilora.adapters.prefix import PrefixConfig, PrefixPart, apply_prefix
 from minilora.adapters.prompt import Prompt, PromptConfig, apply_prompt
 from minilora.adapters.quantized import QuantizedLinear, quantize_linears
@@ -37,12 +38,14 @@ __all__ = [
     "Bottleneck",
     "BottleneckConfig",
     "DoRA",
+    "FullConfig",
     "LoRA",
     "LoRALinear",
     "LoftQConfig",
     "LoraConfig",
     "MergedLinear",
     "Method",
+    "PartialConfig",
     "PrefixConfig",
     "PrefixPart",
     "Prompt",
@@ -53,7 +56,9 @@ __all__ = [
     "adapter_names",
     "adapter_state",
     "apply_bottleneck",
+    "apply_full",
     "apply_lora",
+    "apply_partial",
     "apply_prefix",
     "apply_prompt",
     "base_fingerprint",
@@ -73,5 +78,6 @@ __all__ = [
     "save_adapter",
     "scale_adapter",
     "set_adapter",
+    "unfreeze",
     "unmerge_lora",
 ]

@@ -28,9 +28,11 @@ class AdapterPart(Module):
     """One adapter in one layer: its parameters, and how the layer acts with it: `part(base_layer, x, ...)`.
 
     `factor`: how strongly it acts, relative to its training (see `scale_adapter`); `None` where that has no meaning.
+    `layer_class`: what has to be around the layer, where that is not the same for all parts of its method.
     """
 
     factor: float | None = None
+    layer_class: "type[AdapterLayer] | None" = None
 
     def __init__(self, config: Any):
         self.config = config
@@ -134,6 +136,13 @@ class InstalledAdapter(Module):
 def plain(path: str) -> str:
     """A layer's path in the bare model, whatever has been wrapped around it: "mlp.base_layer.up_proj" -> "mlp.up_proj"."""
     return path.replace(".base_layer", "")
+
+
+def bare(layer: Module) -> Module:
+    """The layer within all wrappers."""
+    while isinstance(layer, AdapterLayer):
+        layer = layer.base_layer
+    return layer
 
 
 def adapter_layers(model: Module) -> dict[str, AdapterLayer]:

@@ -29,7 +29,8 @@ class LoraConfig:
     B are the weight's principal part, and what is left of it stays frozen; "loftq": A and B make up for what quantizing
     the weight loses (`loftq_config` says how; with "pissa" it quantizes what is left). See `adapters/inits.py`.
     `use_dora`: a learned magnitude for each output (`adapters/variants.py`). `trainable_alpha`: alpha is learned, one for each
-    layer; give it a small learning rate of its own (`training.groups`).
+    layer; give it a small learning rate of its own (`training.groups`). `modules_to_save`: layers trained whole beside
+    LoRA, by name or by what they lie below ("norm", "layers.3"); they get no LoRA.
     """
 
     r: int = 8
@@ -43,6 +44,7 @@ class LoraConfig:
     use_dora: bool = False
     trainable_alpha: bool = False
     loftq_config: LoftQConfig | None = None
+    modules_to_save: tuple[str, ...] = ()
 
     def __post_init__(self):
         keep = partial(object.__setattr__, self)
@@ -54,6 +56,7 @@ class LoraConfig:
         keep("use_dora", checks.boolean("use_dora", self.use_dora))
         keep("trainable_alpha", checks.boolean("trainable_alpha", self.trainable_alpha))
         keep("loftq_config", self._checked_loftq())
+        keep("modules_to_save", checks.strings("modules_to_save", self.modules_to_save, hint="try ('norm',)"))
         targets = self.target_modules
         if isinstance(targets, str):
             keep("target_modules", checks.string("target_modules", targets))

@@ -4,8 +4,9 @@ import numpy as np
 
 from minilora import checks
 from minilora.adapters import inits
-from minilora.adapters.adapter import AdapterLayer, plain
+from minilora.adapters.adapter import AdapterLayer, AdapterPart, bare, plain
 from minilora.adapters.lora import LoRA, LoraConfig
+from minilora.adapters.partial import named, own_weights
 from minilora.adapters.residual import Start
 from minilora.adapters.surgery import check_new_adapter, put_on
 from minilora.adapters.targets import match_targets, pattern_value
@@ -109,13 +110,18 @@ def check_start(config: LoraConfig, layer: LinearFace, path: str = "") -> None:
         )
 
 
-def lora_parts(model: Module, config: LoraConfig, rng: np.random.Generator | None) -> dict[str, LoRA]:
-    """The LoRA of each target layer by path, drawn, or zero without `rng`. Changes nothing."""
+def lora_parts(model: Module, config: LoraConfig, rng: np.random.Generator | None) -> dict[str, AdapterPart]:
+    """The LoRA of each target layer by path, drawn, or zero without `rng`, and copies of what is trained whole
+    (`modules_to_save`), which then gets no LoRA. Changes nothing."""
     layers = match_targets(model, config.target_modules)
+    whole = own_weights(model, config, named(model, config.modules_to_save))
+    layers = {path: layer for path, layer in layers.items() if path not in whole}
+    if not layers:
+        raise ValueError(f"modules_to_save must leave a target for LoRA, got {config.modules_to_save}")
     if rng is not None:  # a combined adapter's file may hold a rank beyond the limit, and is exact
         for path, layer in layers.items():
             check_start(config, layer, path)
-    return {path: lora_beside(layer, config, rng, path) for path, layer in layers.items()}
+    return {path: lora_beside(layer, config, rng, path) for path, layer in layers.items()} | whole
 
 
 def apply_lora(
@@ -139,13 +145,6 @@ def lora_layers(model: Module) -> dict[str, LoRALinear]:
     """Every LoRALinear by its path."""
     checks.instance("model", model, Module, hint="pass a Llama, or any Module with linear layers")
     return {path: module for path, module in model.named_modules() if isinstance(module, LoRALinear)}
-
-
-def bare(layer: LinearFace) -> LinearFace:
-    """The layer within all wrappers."""
-    while isinstance(layer, AdapterLayer):
-        layer = layer.base_layer
-    return layer
 
 
 def _zeros(layer, r):

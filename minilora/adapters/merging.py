@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from minilora import checks
 from minilora.adapters.adapter import AdapterLayer, adapter_layers
-from minilora.nn.layers import PENDING, Linear
+from minilora.nn.layers import PENDING, Linear, LinearFace
 from minilora.nn.module import Module, Parameter
 
 
@@ -21,8 +23,26 @@ class MergedLinear(Linear):
         yield "weight", self.weight  # the origin is kept, but it is not part of the model
 
 
+class MergedLayer(Module):
+    """The same for a norm or an embedding with a weight of the adapter's own."""
+
+    def __init__(self, origin: AdapterLayer):
+        self.layer = origin.merged()
+        self.origin = origin
+
+    def named_children(self) -> Iterator[tuple[str, Parameter]]:
+        yield from self.layer.named_children()
+
+    @property
+    def weight(self) -> Parameter:
+        return self.layer.weight
+
+    def __call__(self, x: np.ndarray, **kwargs):
+        return self.layer(x, **kwargs)
+
+
 def merge_lora(model: Module, *, keep_unmerged: bool = True) -> list[str]:
-    """Replace each layer where an adapter acts by one dense layer W + s B A, in place; returns the paths.
+    """Replace each layer where an adapter acts by one dense layer (W + s B A for LoRA), in place; returns the paths.
 
     `keep_unmerged`: remember what was replaced, for `unmerge_lora` (its memory stays, and until then adapters can neither
     be added nor switched). False forgets it, and every other adapter of the model, too: a plain model is left.
@@ -38,13 +58,20 @@ def merge_lora(model: Module, *, keep_unmerged: bool = True) -> list[str]:
     acting = [path for path, layer in layers.items() if layer.acting is not None]
     if not acting:
         raise ValueError("model must have an active adapter to merge, got none; set_adapter(model, name) first")
-    merged = {path: MergedLinear(layers[path]) if keep_unmerged else layers[path].merged() for path in acting}
+    merged = {path: _kept(layers[path]) if keep_unmerged else layers[path].merged() for path in acting}
     for path in sorted(layers, key=len, reverse=True):  # a layer within a wrapper before the wrapper
         if path in merged:
             model.set_submodule(path, merged[path])
         elif not keep_unmerged:
             layers[path].take_off(model, path)
     return acting
+
+
+MERGED = (MergedLinear, MergedLayer)
+
+
+def _kept(layer):
+    return MergedLinear(layer) if isinstance(layer, LinearFace) else MergedLayer(layer)
 
 
 def unmerge_lora(model: Module) -> list[str]:
@@ -60,10 +87,10 @@ def unmerge_lora(model: Module) -> list[str]:
     return list(layers)
 
 
-def merged_layers(model: Module) -> dict[str, MergedLinear]:
-    """Every MergedLinear by its path. TypeError unless `model` is a Module."""
+def merged_layers(model: Module) -> dict[str, MergedLinear | MergedLayer]:
+    """Every merged layer by its path. TypeError unless `model` is a Module."""
     checks.instance("model", model, Module, hint="pass a Llama, or any Module with linear layers")
-    return {path: module for path, module in model.named_modules() if isinstance(module, MergedLinear)}
+    return {path: module for path, module in model.named_modules() if isinstance(module, MERGED)}
 
 
 def refuse_merged(model: Module) -> None:

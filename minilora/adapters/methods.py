@@ -8,6 +8,15 @@ from minilora.adapters.adapter import AdapterLayer, AdapterPart
 from minilora.adapters.bottleneck import BottleneckConfig, BottleneckLayer, apply_bottleneck, bottleneck_parts
 from minilora.adapters.lora import LoraConfig
 from minilora.adapters.lora_linear import LoRALinear, apply_lora, lora_parts
+from minilora.adapters.partial import (
+    FullConfig,
+    OwnLayer,
+    PartialConfig,
+    apply_full,
+    apply_partial,
+    full_parts,
+    partial_parts,
+)
 from minilora.adapters.prefix import PrefixConfig, apply_prefix, prefix_parts
 from minilora.adapters.prompt import PromptConfig, apply_prompt, prompt_parts
 from minilora.adapters.virtual import VirtualTokens
@@ -35,6 +44,8 @@ METHODS = {
         Method("bottleneck", BottleneckConfig, apply_bottleneck, bottleneck_parts, BottleneckLayer),
         Method("prefix", PrefixConfig, apply_prefix, prefix_parts, VirtualTokens),
         Method("prompt", PromptConfig, apply_prompt, prompt_parts, VirtualTokens),
+        Method("partial", PartialConfig, apply_partial, partial_parts, OwnLayer),
+        Method("full", FullConfig, apply_full, full_parts, OwnLayer),
     )
 }
 

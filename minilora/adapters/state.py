@@ -11,7 +11,7 @@ import numpy as np
 
 from minilora import checks, schema, storage
 from minilora.adapters.adapter import AdapterLayer, InstalledAdapter, get_adapter
-from minilora.adapters.merging import MergedLinear, refuse_merged
+from minilora.adapters.merging import MERGED, refuse_merged
 from minilora.adapters.methods import METHODS, method_of
 from minilora.adapters.quantized import QuantizedLinear
 from minilora.adapters.surgery import check_new_adapter, put_on
@@ -123,8 +123,8 @@ def load_adapter(model: Module, path: str | os.PathLike, adapter_name: str = "de
 
 
 def _base_arrays(module: Module, prefix: str) -> Iterator[tuple[str, np.ndarray]]:
-    while isinstance(module, (AdapterLayer, MergedLinear)):
-        module = module.origin if isinstance(module, MergedLinear) else module.base_layer
+    while isinstance(module, (AdapterLayer, *MERGED)):
+        module = module.origin if isinstance(module, MERGED) else module.base_layer
     if isinstance(module, QuantizedLinear):
         yield from _packed_arrays(module.q, prefix)
     for name, child in module.named_children():

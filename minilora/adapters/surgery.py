@@ -25,11 +25,11 @@ def check_new_adapter(model: Module, adapter_name: str) -> str:
 def put_on(
     model: Module, adapter_name: str, parts: dict[str, AdapterPart], layer_class: type[AdapterLayer]
 ) -> list[str]:
-    """Wrap the layers at the paths of `parts` in `layer_class` (where they are not yet), give each its part, and make the
-    adapter the active one. Returns the paths. Every check comes before: this does not fail half way."""
+    """Wrap the layers at the paths of `parts` in `layer_class` (or the part's own; where they are not yet), give each its
+    part, and make the adapter the active one. Returns the paths. Every check comes before: this does not fail half way."""
     enabled = _enabled(adapter_layers(model))  # within disable_adapters a new layer is disabled, too
     for path, part in parts.items():
-        layer = _wrapped(model, path, layer_class)
+        layer = _wrapped(model, path, part.layer_class or layer_class)
         layer.enabled = enabled
         layer.add(adapter_name, part)
     set_adapter(model, adapter_name)

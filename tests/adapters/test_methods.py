@@ -19,7 +19,16 @@ from minilora import (
     save_adapter,
     set_adapter,
 )
-from minilora.adapters import METHODS, LoftQConfig, adapter_layers, base_fingerprint, count_parameters, get_adapter
+from minilora.adapters import (
+    METHODS,
+    FullConfig,
+    LoftQConfig,
+    PartialConfig,
+    adapter_layers,
+    base_fingerprint,
+    count_parameters,
+    get_adapter,
+)
 from minilora.adapters.methods import method_of
 from minilora.nn import Constant, KVCache, checkpoint_blocks
 
@@ -32,6 +41,12 @@ CONFIGS = {
     "pissa over nf4": LoraConfig(r=3, init_lora_weights="pissa", loftq_config=LoftQConfig(double_quant=True)),
     "trainable alpha": LoraConfig(r=3, lora_alpha=6, use_rslora=True, trainable_alpha=True),
     "all of it": LoraConfig(r=2, init_lora_weights="loftq", trainable_alpha=True, use_dora=True, lora_dropout=0.2),
+    "lora and whole layers": LoraConfig(r=3, target_modules="all-linear", modules_to_save=("norm", "layers.1.mlp")),
+    "norms": PartialConfig(last_blocks=0, norms=True),
+    "last block": PartialConfig(last_blocks=1),
+    "last block and norms": PartialConfig(last_blocks=1, norms=True),
+    "full": FullConfig(),
+    "full on q and v": FullConfig(target_modules=("q_proj", "v_proj")),
     "bottleneck": BottleneckConfig(bottleneck_size=5),
     "bottleneck after the MLP": BottleneckConfig(bottleneck_size=5, target_modules=("mlp",)),
     "prefix": PrefixConfig(num_virtual_tokens=3),
@@ -40,7 +55,15 @@ CONFIGS = {
     "prompt": PromptConfig(num_virtual_tokens=3),
     "prompt, random": PromptConfig(num_virtual_tokens=3, prompt_tuning_init="RANDOM"),
 }
-IDENTITY = {"lora", "dora", "trainable alpha", "bottleneck", "bottleneck after the MLP"}  # at first, bit for bit
+WHOLE = {"lora and whole layers", "norms", "last block", "last block and norms", "full", "full on q and v"}
+IDENTITY = {
+    "lora",
+    "dora",
+    "trainable alpha",
+    "bottleneck",
+    "bottleneck after the MLP",
+    *WHOLE,
+}  # at first, bit for bit
 NEARLY = {"pissa", "pissa and dora"}  # at first, within rounding
 
 
@@ -58,7 +81,7 @@ PLACED = {
     f"{name} over {'nf4' if quantized else 'dense'}": (name, config, quantized)
     for name, config in CONFIGS.items()
     for quantized in (False, True)
-    if not (quantized and quantizes(config))
+    if not (quantized and (quantizes(config) or name in WHOLE - {"norms"}))
 }
 
 
@@ -173,7 +196,7 @@ def test_generation_with_a_cache_equals_without(rng, make_model, ids, case, eos)
 
 def test_float32_stays_float32(rng, make_model, ids, case):
     model = make_model(np.float32)
-    if not quantizes(case[1]):
+    if not quantizes(case[1]) and case[0] not in WHOLE:
         quantize_linears(model)
     put(model, case[1], rng)
     logits, backward = model(ids)
@@ -187,7 +210,7 @@ def test_merging_is_exact_or_refused(rng, placed, ids):
     _, config, model = placed
     put(model, config, rng)
     before, _ = model(ids)
-    if isinstance(config, LoraConfig):
+    if isinstance(config, (LoraConfig, PartialConfig, FullConfig)):
         merge_lora(model)
         np.testing.assert_allclose(model(ids)[0], before, rtol=1e-8, atol=1e-10)
         return
@@ -216,7 +239,7 @@ def test_all_methods_on_one_base(rng, make_model, ids, step, tmp_path, dense):
     base = model(ids)[0]
     known = {}
     for name, config in CONFIGS.items():
-        if dense or not quantizes(config):
+        if dense or (not quantizes(config) and name not in WHOLE):
             put(model, config, rng, name)
             known[name] = model(ids)[0]
     for name in reversed(known):
