@@ -44,6 +44,32 @@ def blas_threads() -> int | None:
     return None
 
 
+def peak_memory() -> int | None:
+    """The most bytes of memory that this process has held at one time; None where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return _peak_working_set()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # bytes there, KiB elsewhere
+
+
+def _peak_working_set():
+    class Counters(ctypes.Structure):  # PROCESS_MEMORY_COUNTERS of psapi.h
+        _fields_ = [("cb", ctypes.c_uint32), ("faults", ctypes.c_uint32)] + [
+            (name, ctypes.c_size_t)
+            for name in ("peak", "now", "peak_paged", "paged", "peak_nonpaged", "nonpaged", "pagefile", "peak_pagefile")
+        ]
+
+    try:
+        counters = Counters(cb=ctypes.sizeof(Counters))
+        process = ctypes.c_void_p(-1)  # this one
+        done = ctypes.WinDLL("psapi").GetProcessMemoryInfo(process, ctypes.byref(counters), counters.cb)
+    except (AttributeError, OSError):
+        return None
+    return counters.peak if done else None
+
+
 @functools.cache
 def keep_memory() -> bool:
     """Let glibc keep freed memory in this process instead of returning it to the system; True where that was done.

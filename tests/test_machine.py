@@ -102,3 +102,9 @@ def test_a_freed_array_is_not_faulted_in_again():
         return int(done.stdout)
 
     assert faults(MINILORA_KEEP_MEMORY="1") < 100 < faults(MINILORA_KEEP_MEMORY="0")
+
+
+def test_the_peak_grows_by_what_is_held():
+    before = machine.peak_memory()
+    held = np.ones(8_000_000)  # 64 MB, touched
+    assert machine.peak_memory() >= max(before, held.nbytes)

@@ -16,9 +16,20 @@ import os
 import sys
 
 import minilora
-from minilora.cli import base, doctor, figures
+from minilora.cli import adapters, base, doctor, evaluate, example, figures, finetune, generate, merge, plot
 
-COMMANDS = {"figures": figures, "doctor": doctor, "base": base}
+COMMANDS = {
+    "example": example,
+    "finetune": finetune,
+    "evaluate": evaluate,
+    "generate": generate,
+    "merge": merge,
+    "adapters": adapters,
+    "plot": plot,
+    "figures": figures,
+    "doctor": doctor,
+    "base": base,
+}
 FINE, FAILED, UNUSABLE, STOPPED = 0, 1, 2, 130
 # What was named on the command line is not there or is something else; other OSErrors (a full disk) are failures.
 WRONG_PATH = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)

@@ -69,7 +69,7 @@ class Log:
             entry = {key: history[key][i] for key in PER_STEP}
             lines.append(known.get((False, step), {}) | entry)
             if step in evaluations:
-                scores = {key: value for key, value in evaluations[step].items() if key != "step"}
+                scores = {key: value for key, value in sorted(evaluations[step].items()) if key != "step"}
                 lines.append(known.get((True, step), {}) | {"step": step, "eval": scores})
         text = "".join(json.dumps(line) + "\n" for line in lines)
         storage.write_atomically(self.path, lambda file: file.write(text.encode()))

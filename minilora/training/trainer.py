@@ -2,6 +2,7 @@
 
 import math
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
@@ -182,7 +183,10 @@ class Trainer:
                     {key: self.history[key][-1] for key in PER_STEP} | {"tokens": tokens, "seconds": round(seconds, 4)}
                 )
                 if self.evaluate is not None and self._due(self.config.eval_steps):
-                    self._evaluate()
+                    entry = self._evaluate()
+                    if self.progress:
+                        scores = ", ".join(f"{key} {value:.4g}" for key, value in entry.items() if key != "step")
+                        bar.write(f"step {self.step:<5}held out: {scores}", file=sys.stderr)
                 if self.config.save_steps and (self._due(self.config.save_steps) or self.out_of_patience or self._stop):
                     self._save()
                 bar.update()
@@ -261,9 +265,9 @@ class Trainer:
         if not math.isfinite(entry.get("loss", 0.0)):
             raise DivergenceError(self._diverged(f"held-out loss {entry['loss']}", self.step))
         self.history["eval"].append(entry)
-        self._log({"step": self.step, "eval": {key: value for key, value in entry.items() if key != "step"}})
+        self._log({"step": self.step, "eval": {key: entry[key] for key in sorted(entry) if key != "step"}})
         if self.best is not entry:
-            return
+            return entry
         if self.config.load_best_model_at_end:
             self._best = {name: p.value.copy() for name, p in self.parameters.items()}
         if self.output_dir is not None:
@@ -272,6 +276,7 @@ class Trainer:
                 self.save_model(path)
             else:
                 storage.save_arrays(path, {name: p.value for name, p in self.parameters.items()}, entry)
+        return entry
 
     def _due(self, every):
         return self.step == self.max_steps or bool(every and self.step % every == 0)
@@ -353,7 +358,14 @@ class Trainer:
     def _bar(self):
         from tqdm import tqdm  # here, so that importing minilora loads numpy only
 
-        return tqdm(total=self.max_steps, initial=self.step, desc="training", disable=not self.progress, leave=False)
+        return tqdm(
+            total=self.max_steps,
+            initial=self.step,
+            desc="training",
+            disable=not self.progress,
+            leave=False,
+            mininterval=0.1 if sys.stderr.isatty() else 10,  # seconds: a log needs no line per step
+        )
 
 
 def _max_steps(config, batches):

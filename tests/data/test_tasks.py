@@ -25,3 +25,12 @@ def test_tasks_say_what_they_mean():
         assert not re.search(r"IIII|XXXX|CCCC|VV|LL|DD", numeral)
     iso = [r.target for r in split("dates", 200, 1, seed=0)[0]]
     assert all(len(t) == 10 and "1900-01-01" <= t <= "2099-12-31" for t in iso)
+
+
+def test_the_log_says_what_the_lookout_cried():
+    counts = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+    for cry, entry in split("lookout", 300, 1, seed=0)[0]:
+        side, count, sight, deed = re.fullmatch(r"(\w+): (\d) x ([a-z ]+), ([a-z ]+)", entry).groups()
+        words = cry.lower()
+        assert side in words and deed in words and counts[int(count) - 1] in words
+        assert (sight if count == "1" else f"{sight}s") in words and cry[0].isupper()

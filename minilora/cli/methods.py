@@ -1,0 +1,96 @@
+"""The options of every method, made from its config: a method that is registered appears here by itself."""
+
+import argparse
+import dataclasses
+import json
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from minilora.adapters import METHODS
+
+# What finetune starts from where it differs from the config's own defaults; each comes from figures/finetune_defaults.json.
+DEFAULTS: dict[str, dict[str, Any]] = {"lora": {"target_modules": "all-linear"}}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare --method, and one option per field of the methods' configs."""
+    parser.add_argument(
+        "--method", choices=tuple(METHODS), help="what is trained instead of the weights (default: lora)"
+    )
+    for name, methods in _fields().items():
+        hint = typing.get_type_hints(METHODS[methods[0][0]].config)[name]
+        defaults = [f"{_default(method, field)} for {method}" for method, field in methods]
+        text = f"of {', '.join(method for method, _ in methods)}" if len(methods) < len(METHODS) else ""
+        shown = defaults[0].split(" for ")[0] if len(defaults) == 1 else ", ".join(defaults)
+        parser.add_argument(_flag(name), **_kind(name, hint), help=f"{text} (default: {shown})".strip())
+
+
+def given(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of methods that were given on the command line, by field."""
+    return {name: getattr(args, name) for name in _fields() if getattr(args, name) is not None}
+
+
+def config_of(method: str, values: dict[str, Any]) -> Any:
+    """The method's config from options by field. ValueError for one that belongs to another method."""
+    fields = [field.name for field in dataclasses.fields(METHODS[method].config)]
+    if others := [_flag(name) for name in values if name not in fields]:
+        raise ValueError(
+            f"--method {method} has no {', '.join(others)}; it has {', '.join(_flag(name) for name in fields)}"
+        )
+    return METHODS[method].config(**DEFAULTS.get(method, {}) | values)
+
+
+def _fields() -> dict[str, list[tuple[str, dataclasses.Field]]]:
+    fields: dict[str, list[tuple[str, dataclasses.Field]]] = {}
+    for name, method in METHODS.items():
+        for field in dataclasses.fields(method.config):
+            fields.setdefault(field.name, []).append((name, field))
+    return fields
+
+
+def _kind(name: str, hint: Any) -> dict[str, Any]:
+    """How argparse reads an option, by the type of its field."""
+    kinds = set(typing.get_args(hint)) or {hint}
+    if hint is bool:
+        return {"action": argparse.BooleanOptionalAction}
+    if typing.get_origin(hint) in (dict, Mapping) or any(typing.get_origin(k) in (dict, Mapping) for k in kinds):
+        return {"type": _mapping, "metavar": "JSON"}
+    if any(typing.get_origin(kind) is tuple for kind in kinds | {hint}):
+        return {"type": _names, "metavar": "NAMES"}
+    for kind in (float, int):
+        if kind in kinds:
+            return {"type": kind, "metavar": "N" if kind is int else "X"}
+    return {"type": _word, "metavar": "WORD"}
+
+
+def _names(text: str) -> str | tuple[str, ...]:
+    """ "q_proj,v_proj" is a tuple of names; "all-linear" and what holds the signs of a regular expression is one str."""
+    if text == "all-linear" or any(sign in text for sign in "*+?[](){}|^$\\"):
+        return text
+    return tuple(name.strip() for name in text.split(","))
+
+
+def _word(text: str) -> str | bool | None:
+    return {"true": True, "false": False, "none": None}.get(text.lower(), text)
+
+
+def _mapping(text: str) -> dict[str, Any]:
+    value = json.loads(text)  # argparse reports a ValueError
+    if not isinstance(value, dict):
+        raise ValueError(f"must be a JSON object, got {text!r}")
+    return value
+
+
+def _default(method: str, field: dataclasses.Field) -> str:
+    if field.name in DEFAULTS.get(method, {}):
+        value = DEFAULTS[method][field.name]
+    elif field.default is not dataclasses.MISSING:
+        value = field.default
+    else:
+        value = field.default_factory()
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")

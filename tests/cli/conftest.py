@@ -1,0 +1,66 @@
+"""A small model in a file and small data beside it, so that commands run in a moment, in this process."""
+
+import json
+
+import numpy as np
+import pytest
+
+from minilora import Llama, LlamaConfig
+from minilora.cli import main
+from minilora.nn.files import save_model
+
+TINY = LlamaConfig(
+    vocab_size=256, hidden_size=16, intermediate_size=24, num_hidden_layers=2, max_position_embeddings=64
+)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, records):
+    """A folder to work in, with tiny.npz and my.jsonl (24 records)."""
+    monkeypatch.chdir(tmp_path)
+    save_model(Llama(TINY, rng=np.random.default_rng(0)), tmp_path / "tiny.npz")
+    records("my.jsonl", *((f"{a} plus {b}", str(a + b)) for a in range(6) for b in range(4)))
+    return tmp_path
+
+
+@pytest.fixture
+def records(tmp_path):
+    """Write (input, target) pairs to a .jsonl."""
+
+    def write(name, *pairs):
+        lines = [json.dumps({"input": given, "target": target}) for given, target in pairs]
+        (tmp_path / name).write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+
+    return write
+
+
+@pytest.fixture
+def command(place, capsys):
+    """Run a command: (exit code, stdout, stderr)."""
+
+    def run(*argv):
+        code = main([str(arg) for arg in argv])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+def finetune(command):
+    """Run finetune on the small model: 6 steps, unless told otherwise."""
+
+    def run(out="run", *more, data="my.jsonl", steps=6):
+        given = ("--data", data) if data else ()
+        length = ("--max-steps", steps) if steps else ()
+        few = ("--model", "tiny.npz", "--batch-size", 4, "--eval-steps", 3, "--save-steps", 2, "--r", 2)
+        return command("finetune", "--out", out, *given, *length, *few, *more)
+
+    return run
+
+
+@pytest.fixture
+def trained(finetune, place):
+    """The folder of a finished run."""
+    assert finetune()[0] == 0
+    return place / "run"

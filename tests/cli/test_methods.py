@@ -1,0 +1,70 @@
+import argparse
+from dataclasses import dataclass, fields
+
+import pytest
+
+from minilora.adapters import METHODS, Method
+from minilora.cli import methods
+
+
+def parsed(*argv):
+    parser = argparse.ArgumentParser()
+    methods.add_arguments(parser)
+    return parser.parse_args(argv)
+
+
+def test_every_field_of_every_method_is_an_option():
+    options = vars(parsed())
+    for method in METHODS.values():
+        assert {field.name for field in fields(method.config)} <= options.keys()
+    assert all(value is None for value in options.values())
+
+
+def test_options_become_a_config():
+    words = '--r 4 --lora-alpha 0.5 --use-rslora --target-modules q_proj,up_proj --rank-pattern {"q_proj":2}'
+    args = parsed(*words.split())
+    config = methods.config_of("lora", methods.given(args))
+    assert (config.r, config.lora_alpha, config.use_rslora) == (4, 0.5, True)
+    assert config.target_modules == ("q_proj", "up_proj") and config.rank_pattern == {"q_proj": 2}
+    assert methods.config_of("lora", {}).target_modules == "all-linear"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("all-linear", "all-linear"),
+        ("q_proj", ("q_proj",)),
+        (r".*\.q_proj", r".*\.q_proj"),
+        ("mlp.up_proj,x", ("mlp.up_proj", "x")),
+    ],
+)
+def test_target_modules_are_names_or_an_expression(text, value):
+    assert parsed("--target-modules", text).target_modules == value
+
+
+def test_words_may_be_true_or_none():
+    assert parsed("--init-lora-weights", "true").init_lora_weights is True
+    assert parsed("--init-lora-weights", "gaussian").init_lora_weights == "gaussian"
+
+
+def test_an_option_of_another_method_is_refused():
+    with pytest.raises(ValueError, match="--method bottleneck has no --r; it has --bottleneck-size, --target-modules"):
+        methods.config_of("bottleneck", {"r": 4})
+
+
+def test_a_method_that_is_registered_has_its_options(monkeypatch):
+    @dataclass(frozen=True)
+    class Config:
+        depth: int = 3
+        gentle: bool = False
+
+    monkeypatch.setitem(METHODS, "new", Method("new", Config, None, None, None))
+    args = parsed("--method", "new", "--depth", "5", "--gentle")
+    assert methods.config_of("new", methods.given(args)) == Config(5, True)
+
+
+def test_bad_words_are_named(capsys):
+    for argv in (("--rank-pattern", "[1]"), ("--r", "many"), ("--method", "magic")):
+        with pytest.raises(SystemExit):
+            parsed(*argv)
+        assert argv[0] in capsys.readouterr().err
