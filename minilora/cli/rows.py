@@ -60,14 +60,17 @@ def encoded(
     if file.is_text:
         token_ids, labels = encode_text([r.target for r in records], tokenizer, max_length=max_length)
         return Rows(token_ids, labels, records, True), []
-    row = encode(
-        records,
-        tokenizer,
-        template=template,
-        max_length=max_length,
-        truncation="drop",
-        completion_only_loss=settings["completion_only_loss"],
-    )
+    try:
+        row = encode(
+            records,
+            tokenizer,
+            template=template,
+            max_length=max_length,
+            truncation="drop",
+            completion_only_loss=settings["completion_only_loss"],
+        )
+    except ValueError as error:
+        raise ValueError(f"{file.path}: {error}") from error
     cut, dropped = ([file.lines[places[i]] for i in which] for which in (row.cut, row.dropped))
     if dropped and settings["truncation"] != "drop":
         raise ValueError(

@@ -45,7 +45,7 @@ def test_answers_are_shown(trained, command):
         (("--adapter", "absent"), "absent does not exist"),
         (("--adapter", "."), ". holds no adapter.npz"),
         (("--adapter", "tiny.npz"), "tiny.npz"),
-        (("--max-length", 2), "line 1: its target alone needs more than --max-length 2"),
+        (("--max-length", 2), "my.jsonl: max_length must leave room for a target, got 2"),
     ],
 )
 def test_errors_that_a_user_meets(command, change, named):
