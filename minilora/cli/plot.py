@@ -25,8 +25,8 @@ def run(args: argparse.Namespace) -> int:
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
+    from minilora.plots import run_history
     from minilora.plots.style import RC
-    from minilora.plots.training import run_history
 
     folder = RunFolder(args.folder)
     history = read_log(folder.log)
