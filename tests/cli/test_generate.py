@@ -84,8 +84,8 @@ def test_broken_bytes_are_shown_at_the_end():
     ("change", "named"),
     [
         (("--top-k", 3), "top_k and top_p need a temperature above 0"),
-        (("--max-new-tokens", 0), "max_new_tokens must be at least 1"),
-        (("--max-new-tokens", 99), "max_position_embeddings = 64"),
+        (("--max-new-tokens", 0), "max_new_tokens must be between 1 and 64, got 0"),
+        (("--max-new-tokens", 99), "max_new_tokens must be between 1 and 64, got 99"),
         (("--prompt", "x" * 80), "max_position_embeddings = 64"),
         (("--temperature", -1), "temperature must be at least 0"),
         (("--model", "tiny.gguf"), "tiny.gguf"),
