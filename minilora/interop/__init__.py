@@ -7,6 +7,7 @@ from minilora.interop.bitsandbytes import from_bitsandbytes, to_bitsandbytes
 from minilora.interop.gguf import GGUFFile
 from minilora.interop.gguf_llama import load_gguf
 from minilora.interop.huggingface import load_llama, save_llama
+from minilora.interop.model import ForeignModel, is_foreign, load_foreign
 from minilora.interop.peft import load_peft_adapter, save_peft_adapter
 from minilora.interop.safetensors import SafetensorsFile
 from minilora.interop.tensors import FileTensor, LazyTensor, TensorFile, TensorSource
@@ -20,7 +21,10 @@ __all__ = [
     "SafetensorsFile",
     "TensorFile",
     "TensorSource",
+    "ForeignModel",
     "from_bitsandbytes",
+    "is_foreign",
+    "load_foreign",
     "load_gguf",
     "load_llama",
     "load_peft_adapter",

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minilora import checks
-from minilora.adapters import LoRALinear, linear_paths
+from minilora.adapters import adapter_names, linear_paths
 from minilora.interop.assemble import assemble
 from minilora.interop.jsonfile import read_json, write_json
 from minilora.interop.safetensors import SafetensorsFile, write_safetensors
 from minilora.interop.tensors import LazyTensor, TensorSource
+from minilora.interop.tokenizer import FileTokenizer
 from minilora.nn import Embedding, Llama, LlamaConfig, RMSNorm
 
 PREFIX = "model."  # of every path but the head's
@@ -135,21 +136,22 @@ def save_llama(
     folder: str | os.PathLike,
     *,
     dtype: str | None = None,
+    tokenizer: FileTokenizer | None = None,
     max_shard_size: int = SHARD_SIZE,
 ) -> None:
     """Write a folder that `load_llama` and transformers load: config.json and model.safetensors, in shards if large.
 
     `dtype`: "float32", "float16", "bfloat16", "float64", or None for the model's own. Four-bit layers are written
-    decoded, one at a time. ValueError for a model with LoRA on: merge it first, or write only the adapter.
+    decoded, one at a time. `tokenizer`: written beside the model. ValueError for a model with an adapter on: merge it
+    first, or write the adapter alone.
     """
     folder = Path(checks.path("folder", folder))
     checks.integer("max_shard_size", max_shard_size, low=1)
     dtype = checks.one_of("dtype", dtype or model.dtype.name, ("float32", "float16", "bfloat16", "float64"))
-    adapted = [path for path, module in model.named_modules() if isinstance(module, LoRALinear)]
-    if adapted:
+    if names := adapter_names(model):
         raise ValueError(
-            f"model must have no adapter on, got one at {adapted[0]}; merge_lora(model) first, or save_peft_adapter "
-            "writes the adapter alone"
+            f"model must have no adapter on, got {', '.join(map(repr, names))}; merge_lora(model) first, or "
+            "save_peft_adapter writes the adapter alone"
         )
     itemsize = 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
     sizes = {name: itemsize * math.prod(weight.shape) for name, weight in held_weights(model).items()}
@@ -167,6 +169,8 @@ def save_llama(
         (folder / WEIGHTS).unlink(missing_ok=True)
     else:
         (folder / INDEX).unlink(missing_ok=True)
+    if tokenizer is not None:
+        tokenizer.save(folder)
     write_json(folder / "config.json", config_json(model.config, dtype))
 
 
