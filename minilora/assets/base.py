@@ -38,6 +38,12 @@ def load_base(dtype: np.dtype | type = np.float32, *, path: str | os.PathLike = 
     return model
 
 
+def base_weights() -> dict[str, np.ndarray]:
+    """Every linear weight of the shipped base by its layer's path, (out, in) float32; the head is the embedding's."""
+    weights = load_base().state()
+    return {path.removesuffix(".weight"): w for path, w in weights.items() if path.endswith("_proj.weight")}
+
+
 def save_base(model: Llama, metadata: dict[str, Any], path: str | os.PathLike = BASE_PATH) -> None:
     """Store every parameter in half precision, with the model's config and `metadata` (how it was made), atomically.
 

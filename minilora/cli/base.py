@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, store the weights, and print the held-out loss and samples."""
     from minilora.assets.base import BASE_PATH
-    from minilora.experiments.training.pretrain import main as pretrain
+    from minilora.experiments.training.pretrain import pretrain
 
     metadata = pretrain(args.out or BASE_PATH)
     print(f"held-out loss {metadata['curve']['eval'][-1][1]} nats per byte")

@@ -34,9 +34,15 @@ def compute(figure: Figure, out: Path, each: Callable = map) -> Path:
         "tolerance": experiment.TOLERANCE,
         "provenance": provenance(figure, runs=runs, seconds=seconds),
     }
-    path = Path(out) / f"{figure.name}.json"
-    storage.write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    return path
+    return _write(figure, out, content)
+
+
+def rewrite_caption(figure: Figure, out: Path) -> None:
+    """Word the caption in NAME.json again, from its numbers: a new sentence computes nothing."""
+    content = load(figure, out)
+    caption = figure.plot.caption(content["numbers"])
+    if caption != content["caption"]:
+        _write(figure, out, {"figure": figure.name} | content | {"caption": caption})
 
 
 def load(figure: Figure, out: Path) -> dict[str, Any]:
@@ -73,6 +79,12 @@ def draw(figure: Figure, out: Path) -> Path:
                 path, lambda file, s=suffix, m=metadata: drawing.savefig(file, format=s, metadata=m)
             )
         plt.close(drawing)
+    return path
+
+
+def _write(figure, out, content):
+    path = Path(out) / f"{figure.name}.json"
+    storage.write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return path
 
 

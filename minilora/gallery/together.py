@@ -7,7 +7,7 @@ from pathlib import Path
 
 from minilora import storage
 from minilora.gallery.bar import FiguresBar
-from minilora.gallery.build import COMMITTED, compute, draw, load
+from minilora.gallery.build import COMMITTED, compute, draw, load, rewrite_caption
 from minilora.gallery.compare import check
 from minilora.gallery.pages import write_pages
 from minilora.gallery.registry import Figure
@@ -40,15 +40,16 @@ def make(figures: Sequence[Figure], out: Path, *, side_by_side: Callable = in_pr
 
 
 def redraw(figures: Iterable[Figure], out: Path) -> list[Path]:
-    """Draw figures from their numbers; where `out` has none, it first gets those of the checkout. Returns the pictures.
+    """Draw figures from their numbers, and word their captions again. Returns the pictures.
 
-    FileNotFoundError if there are no numbers in either place.
+    Where `out` has no numbers, it first gets those of the checkout. FileNotFoundError if there are no numbers in either place.
     """
     paths = []
     for figure in figures:
         source = numbers_path(figure, out)
         if source is not None and source.parent != Path(out):
             storage.write_text(Path(out) / source.name, source.read_text(encoding="utf-8"))
+        rewrite_caption(figure, out)
         paths.append(draw(figure, out))
     write_pages(out)
     return paths

@@ -30,7 +30,7 @@ CODES = {
     "af4": ("#56B4E9", "AF4"),
     "nf4": ("#0072B2", "NF4"),
 }
-EASY, HARD, BOUND, INK = "#009E73", "#D55E00", "#000000", "#333333"
+EASY, HARD, BOUND, INK, GUIDE = "#009E73", "#D55E00", "#000000", "#333333", "#bbbbbb"
 
 
 def color(code: str) -> str:
@@ -41,3 +41,22 @@ def color(code: str) -> str:
 def label(code: str) -> str:
     """How a code is written in figures."""
     return CODES[code][1]
+
+
+def log2_axis(ax, ticks, labels=None, **kwargs) -> None:
+    """A logarithmic x axis to base 2 with exactly these ticks, written as they are or as `labels` say."""
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks] if labels is None else labels, **kwargs)
+    ax.minorticks_off()
+
+
+def median(runs) -> float:
+    """The middle value over seeds; of an even number the mean of the two in the middle."""
+    ordered = sorted(runs)
+    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+
+
+def band(ax, x, runs, shade, **line) -> None:
+    """A line through the median of each entry's runs, over a band from their least to their largest.    runs: [x][seed]"""
+    ax.fill_between(x, [min(entry) for entry in runs], [max(entry) for entry in runs], color=shade, alpha=0.2)
+    ax.plot(x, [median(entry) for entry in runs], color=shade, **line)

@@ -16,6 +16,8 @@
 # 7. Where alpha / r stunts
 
 # %%
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -24,6 +26,7 @@ from minilora.adapters import LoRALinear
 from minilora.course import draw, numbers, show, style, table
 from minilora.data import split
 from minilora.course.exercises import check
+from minilora.experiments.finetuning import train
 from minilora.experiments.rank import rank_fit, rank_known
 from minilora.nn import Linear
 
@@ -105,8 +108,8 @@ table(["task", "input", "target"], rows)
 # %% tags=["rtol=0.3"]
 rows = []
 for r, rate in ((1, 0.012), (16, 0.0048)):
-    run = rank_fit.Run("roman", r, rate, seed=0, steps=60, n_train=1024, n_eval=64)
-    found = rank_fit.train(run)
+    run = rank_fit.lora_run("roman", r, rate, seed=0, steps=60)
+    found = train(replace(run, n_train=1024, n_eval=64))
     rows.append([r, found["parameters"], f"{found['before']:.2f}", f"{found['loss']:.2f}"])
 table(["rank r", "trained parameters", "loss before, nats a byte", "after 60 steps"], rows)
 

@@ -22,8 +22,7 @@ from scipy.stats import norm
 from minilora import codebook, load_base, quantize
 from minilora.course import draw, numbers, show, style, table
 from minilora.course.exercises import check
-from minilora.experiments.quantization.outliers import errors, plant
-from minilora.experiments.quantization.quantization_error import error
+from minilora.analysis.codes import code_errors, outlier_errors, plant_outlier
 from minilora.plots.style import color, label
 from minilora.quant import blockwise, codebooks
 from minilora.quant.abnormal import abnormal_float
@@ -144,7 +143,7 @@ from ipywidgets import interact
 @interact(bits=(2, 8), block_size=[16, 64, 256, 1024, 4096])
 def error_of_bits(bits=4, block_size=64):
     w = np.random.default_rng(0).standard_normal(2**16).astype(np.float32)
-    print(f"RMS error on normal weights: {error(w, f'nf{bits}', block_size)['rms']:.4f}")
+    print(f"RMS error on normal weights: {code_errors(w, f'nf{bits}', block_size)['rms']:.4f}")
 
 
 # %% [markdown]
@@ -200,7 +199,7 @@ w = rng.standard_normal(2**16).astype(np.float32)
 table(
     ["RMS error, live", *(f"block {b}" for b in (16, 64, 256, 1024))],
     [
-        [label(code), *(error(w, code, b)["rms"] for b in (16, 64, 256, 1024))]
+        [label(code), *(code_errors(w, code, b)["rms"] for b in (16, 64, 256, 1024))]
         for code in ("int4", "int4_affine", "fp4", "nf4")
     ],
 )
@@ -274,7 +273,7 @@ draw("outliers")
 # %%
 fig, axes = plt.subplots(1, 4, figsize=(10, 2.4), sharey=True)
 for ax, size in zip(axes, (1, 5, 20, 100), strict=True):
-    planted = plant(w[:64], size)
+    planted = plant_outlier(w[:64], size)
     ax.plot(planted[1:], quantize(planted, "nf4").dequantize()[1:], ".", color=color("nf4"))
     ax.set_title(f"outlier of {size}")
     ax.set_xlabel("weight")
@@ -291,7 +290,7 @@ from ipywidgets import interact
 @interact(size=(1, 100), code=["nf4", "int4"])
 def outlier(size=10, code="nf4"):
     for name, block_size in (("a scale for 64", 64), ("one scale for all", 4096)):
-        inside, outside = errors(plant(w[:4096], size), code, block_size, 64)
+        inside, outside = outlier_errors(plant_outlier(w[:4096], size), code, block_size, 64)
         print(f"{name:18} beside the outlier {inside:.3f}   all others {outside:.3f}")
 
 

@@ -23,7 +23,7 @@ from minilora import load_base, quantize
 from minilora.adapters import linear_paths
 from minilora.course import draw, show, style, table
 from minilora.course.exercises import check
-from minilora.experiments.quantization.scale_memory import LLAMA, gigabytes, scale_bits
+from minilora.analysis.scales import LLAMA, linear_gigabytes, scale_bits
 from minilora.analysis.error import rms_error
 from minilora.quant import double
 from minilora.quant.tensor import storage_bytes
@@ -215,8 +215,8 @@ draw("scale_memory")
 
 # %%
 rows = []
-for name, shape in LLAMA.items():
-    found = gigabytes(*shape)
+for name, config in LLAMA.items():
+    found = linear_gigabytes(config)
     rows.append(
         [
             name,

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from minilora import Llama, LoraConfig, apply_lora, load_base, storage
-from minilora.assets import base_provenance, base_sha256
+from minilora.adapters import linear_paths
+from minilora.assets import base_provenance, base_sha256, base_weights
 from minilora.assets.base import BASE_PATH, save_base
 from minilora.data import ByteTokenizer
 
@@ -127,3 +128,10 @@ def test_what_half_precision_cannot_hold_is_not_saved(make_model, tmp_path, rng)
         save_base(None, {}, path)
     assert path.read_bytes() == before
     assert isinstance(load_base(path=path), Llama)
+
+
+def test_base_weights_are_those_of_the_linear_layers():
+    layers = linear_paths(load_base())
+    weights = base_weights()
+    assert weights.keys() == layers.keys()
+    assert all(np.array_equal(w, layers[path].dense_weight()) for path, w in weights.items())

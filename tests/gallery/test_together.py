@@ -97,6 +97,15 @@ def test_redrawing_takes_the_folders_own_numbers_first(tmp_path):
     assert (tmp_path / "outliers.png").read_bytes() != (gallery.COMMITTED / "outliers.png").read_bytes()
 
 
+def test_redrawing_words_the_caption_again_and_leaves_the_numbers(tmp_path, monkeypatch):
+    gallery.redraw([TWO[0]], tmp_path)
+    before = gallery.load(TWO[0], tmp_path)
+    monkeypatch.setattr(TWO[0].plot, "caption", lambda numbers: "In other words.")
+    gallery.redraw([TWO[0]], tmp_path)
+    assert gallery.load(TWO[0], tmp_path) == before | {"caption": "In other words."}
+    assert "In other words." in (tmp_path / "README.md").read_text(encoding="utf-8")
+
+
 def test_checking_again_reports_and_leaves_no_runs(tmp_path):
     shutil.copy(gallery.COMMITTED / "outliers.json", tmp_path)
     assert gallery.check_again([TWO[0]], tmp_path, side_by_side=one_by_one) == []

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minilora.adapters import linear_paths
-from minilora.assets import load_base
+from minilora.assets import base_weights
 from minilora.quant import codebook, quantize
 
 TOLERANCE = {"rtol": 1e-3, "atol": 1e-4}
@@ -49,11 +48,6 @@ def run(config: Config = Config(), each: Callable = map) -> dict:
         for name, arrays in sources.items()
     }
     return result
-
-
-def base_weights() -> dict[str, np.ndarray]:
-    """Every linear weight of the shipped base by its path, float32."""
-    return {path: layer.dense_weight() for path, layer in linear_paths(load_base()).items()}
 
 
 def scale_blocks(w: np.ndarray, block_size: int) -> np.ndarray:

@@ -1,11 +1,11 @@
-"""Who helps against an outlier, the code or the blocks? One planted in a block; the error in its block and elsewhere."""
+"""What helps against an outlier, the code or the blocks? One planted in a block; the error in its block and elsewhere."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from minilora.quant import quantize
+from minilora.analysis.codes import outlier_errors, plant_outlier
 
 TOLERANCE = {"rtol": 2e-3, "atol": 1e-5}
 
@@ -25,24 +25,12 @@ def run(config: Config = Config(), each: Callable = map) -> dict:
     scaling: "block", one scale for each block, or "tensor", one for all. inside: the other weights of the outlier's block.
     """
     w = np.random.default_rng(config.seed).standard_normal(config.values).astype(np.float32)
-    found: dict = {"sizes": list(config.sizes), "block_size": config.block_size, "error": {}}
+    numbers: dict = {"sizes": list(config.sizes), "block_size": config.block_size, "error": {}}
     for scaling, block_size in (("block", config.block_size), ("tensor", config.values)):
         for code in config.codes:
-            pairs = [errors(plant(w, size), code, block_size, config.block_size) for size in config.sizes]
+            pairs = [
+                outlier_errors(plant_outlier(w, size), code, block_size, config.block_size) for size in config.sizes
+            ]
             inside, outside = zip(*pairs, strict=True)
-            found["error"].setdefault(scaling, {})[code] = {"inside": list(inside), "outside": list(outside)}
-    return found
-
-
-def plant(w: np.ndarray, size: float) -> np.ndarray:
-    """A copy of `w` whose first value is `size`."""
-    planted = w.copy()
-    planted[0] = size
-    return planted
-
-
-def errors(w: np.ndarray, code: str, block_size: int, neighbors: int) -> tuple[float, float]:
-    """Mean absolute error over the RMS of the rest: of the outlier's first `neighbors`, and of all weights beyond them."""
-    difference = np.abs(quantize(w, code, block_size=block_size).dequantize() - w).astype(np.float64)
-    rms = np.sqrt(np.mean(w[1:].astype(np.float64) ** 2))
-    return float(difference[1:neighbors].mean() / rms), float(difference[neighbors:].mean() / rms)
+            numbers["error"].setdefault(scaling, {})[code] = {"inside": list(inside), "outside": list(outside)}
+    return numbers

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minilora.analysis.error import mean_absolute_error, rms_error
-from minilora.experiments.quantization.codebooks import base_weights
-from minilora.quant import quantize
+from minilora.analysis.codes import code_errors
+from minilora.assets import base_weights
 
 TOLERANCE = {"rtol": 2e-3, "atol": 1e-5}
 
@@ -30,14 +29,8 @@ def run(config: Config = Config(), each: Callable = map) -> dict:
     return {
         "block_sizes": list(config.block_sizes),
         "error": by_source,
-        "layers": {path: {c: error(w, c, 64)["rms"] for c in config.codes} for path, w in base_weights().items()},
+        "layers": {path: {c: code_errors(w, c, 64)["rms"] for c in config.codes} for path, w in base_weights().items()},
     }
-
-
-def error(w: np.ndarray, code: str, block_size: int) -> dict[str, float]:
-    """RMS and mean absolute error of a code on `w`, both over the RMS of `w`."""
-    again = quantize(w, code, block_size=block_size).dequantize()
-    return {"rms": rms_error(again, w), "mae": mean_absolute_error(again, w)}
 
 
 def draw_source(source: str, config: Config, seed: int) -> np.ndarray:
@@ -58,11 +51,11 @@ def _source(item):
     arrays = [draw_source(source, config, seed) for seed in seeds]
     result = {}
     for code in config.codes:
-        found = [[error(w, code, b) for w in arrays] for b in config.block_sizes]
+        errors = [[code_errors(w, code, b) for w in arrays] for b in config.block_sizes]
         result[code] = {
             kind: {
-                "mean": [float(np.mean([e[kind] for e in row])) for row in found],
-                "spread": [float(np.ptp([e[kind] for e in row])) for row in found],
+                "mean": [float(np.mean([e[kind] for e in row])) for row in errors],
+                "spread": [float(np.ptp([e[kind] for e in row])) for row in errors],
             }
             for kind in ("rms", "mae")
         }

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from minilora.analysis.error import rms_error
-from minilora.experiments.quantization.codebooks import base_weights
-from minilora.quant import QuantizedTensor, quantize
+from minilora.analysis.scales import LLAMA, linear_gigabytes, scale_bits
+from minilora.assets import base_weights
+from minilora.quant import quantize
 
 TOLERANCE = {"rtol": 1e-3, "atol": 1e-6}
-
-# (hidden_size, intermediate_size, layers) of Touvron et al. 2023, table 2; full attention heads, so four D x D matrices.
-LLAMA = {"7B": (4096, 11008, 32), "13B": (5120, 13824, 40), "33B": (6656, 17920, 60), "65B": (8192, 22016, 80)}
 
 
 @dataclass(frozen=True)
@@ -24,7 +22,7 @@ class Config:
 
 
 def run(config: Config = Config(), each: Callable = map) -> dict:
-    """Bits of scale a parameter by formula and counted; gigabytes for Llama's sizes; what the second step costs in error."""
+    """Bits of scale per parameter by formula and counted; gigabytes for Llama's sizes; what the second step costs in error."""
     rng = np.random.default_rng(config.seed)
     tensors = {f"{a}x{b}": rng.standard_normal((a, b), dtype=np.float32) for a, b in config.shapes}
     largest = tensors[f"{config.shapes[-1][0]}x{config.shapes[-1][1]}"]
@@ -44,7 +42,7 @@ def run(config: Config = Config(), each: Callable = map) -> dict:
             }
             for name, w in tensors.items()
         },
-        "gigabytes": {name: gigabytes(*shape) for name, shape in LLAMA.items()},
+        "gigabytes": {name: linear_gigabytes(config) for name, config in LLAMA.items()},
         "error": {
             "none": rms_error(plain.dequantize(), largest),
             **{
@@ -52,21 +50,4 @@ def run(config: Config = Config(), each: Callable = map) -> dict:
                 for c in ("dynamic", "int8", "e4m3")
             },
         },
-    }
-
-
-def scale_bits(q: QuantizedTensor) -> float:
-    """Bits beside the codes for each parameter, counted from the stored arrays."""
-    return 8 * (q.nbytes - q.packed.nbytes) / q.size
-
-
-def gigabytes(hidden: int, intermediate: int, layers: int) -> dict[str, float]:
-    """Linear weights of a Llama (attention and MLP, without embedding and head) in GB of 10^9 bytes."""
-    parameters = layers * (4 * hidden**2 + 3 * hidden * intermediate)
-    return {
-        "parameters": parameters,
-        "codes": parameters * 4 / 8 / 1e9,
-        "single": parameters * (32 / 64) / 8 / 1e9,
-        "double": parameters * (8 / 64 + 32 / (64 * 256)) / 8 / 1e9,
-        "float16": parameters * 2 / 1e9,
     }

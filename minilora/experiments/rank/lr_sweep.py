@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minilora.experiments.rank.rank_fit import FULL, STEPS, Run, train
+from minilora.experiments.finetuning import train
+from minilora.experiments.rank.rank_fit import STEPS, full_run, label, lora_run
 
 TOLERANCE = {"rtol": 0.15, "atol": 0.1}
 
@@ -13,7 +14,7 @@ TOLERANCE = {"rtol": 0.15, "atol": 0.1}
 @dataclass(frozen=True)
 class Config:
     tasks: tuple[str, ...] = ("dates", "roman")
-    ranks: tuple[int, ...] = (1, 8, 64, FULL)
+    ranks: tuple[int, ...] = (1, 8, 64)
     lora_rates: tuple[float, ...] = (1e-3, 3e-3, 6e-3, 1.2e-2, 2.4e-2, 4.8e-2)
     full_rates: tuple[float, ...] = (5e-4, 1e-3, 2e-3, 4e-3)
     seed: int = 100
@@ -21,27 +22,27 @@ class Config:
 
 
 def run(config: Config = Config(), each: Callable = map) -> dict:
-    """Held-out loss by task, rank ("full" for all weights) and learning rate, and the best rate of each."""
-    items = [
-        Run(task, rank, rate, config.seed, steps=steps)
+    """Held-out loss by task, method (LoRA's rank, or "full") and learning rate, and the best rate of each."""
+    runs = [
+        run
         for task, steps in zip(config.tasks, config.steps, strict=True)
-        for rank in config.ranks
-        for rate in (config.lora_rates if rank else config.full_rates)
+        for run in (
+            *(lora_run(task, r, rate, config.seed, steps) for r in config.ranks for rate in config.lora_rates),
+            *(full_run(task, rate, config.seed, steps) for rate in config.full_rates),
+        )
     ]
-    results = each(train, items)
     loss: dict = {}
-    for item, result in zip(items, results, strict=True):
-        key = str(item.rank) if item.rank else "full"
-        loss.setdefault(item.task, {}).setdefault(key, []).append(result["loss"])
+    for run, result in zip(runs, each(train, runs), strict=True):
+        loss.setdefault(run.task, {}).setdefault(label(run), []).append(result["loss"])
     return {
         "lora_rates": list(config.lora_rates),
         "full_rates": list(config.full_rates),
         "loss": loss,
-        "best": {task: best(by_rank, config) for task, by_rank in loss.items()},
+        "best": {task: best(by_method, config) for task, by_method in loss.items()},
     }
 
 
-def best(by_rank: dict[str, list[float]], config: Config) -> dict[str, float]:
-    """The rate with the smallest held-out loss, for each rank and for full fine-tuning."""
-    rates = {rank: config.full_rates if rank == "full" else config.lora_rates for rank in by_rank}
-    return {rank: rates[rank][int(np.argmin(losses))] for rank, losses in by_rank.items()}
+def best(by_method: dict[str, list[float | None]], config: Config) -> dict[str, float]:
+    """The rate with the smallest held-out loss, for each rank and for full fine-tuning; None is a run that diverged."""
+    rates = {method: config.full_rates if method == "full" else config.lora_rates for method in by_method}
+    return {m: rates[m][int(np.nanargmin(np.array(losses, float)))] for m, losses in by_method.items()}

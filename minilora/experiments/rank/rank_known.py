@@ -27,13 +27,12 @@ class Config:
 def run(config: Config = Config(), each: Callable = map) -> dict:
     """Left-over share |dW - s B A|^2 / |dW|^2 by rank: LoRA's for each seed, and the bound from the SVD of dW."""
     items = [(config, kind, seed) for kind in ("known", "decaying") for seed in config.seeds]
-    results = each(_teacher, items)
-    found = {}
-    for (_, kind, _), result in zip(items, results, strict=True):
-        entry = found.setdefault(kind, {"fit": [], "bound": []})
+    numbers: dict = {"ranks": list(config.ranks), "true_rank": config.true_rank, "decay": config.decay}
+    for (_, kind, _), result in zip(items, each(_teacher, items), strict=True):
+        entry = numbers.setdefault(kind, {"fit": [], "bound": []})
         entry["fit"].append(result["fit"])
         entry["bound"].append(result["bound"])
-    return {"ranks": list(config.ranks), "true_rank": config.true_rank, "decay": config.decay, **found}
+    return numbers
 
 
 def teacher(kind: str, config: Config, rng: np.random.Generator) -> np.ndarray:

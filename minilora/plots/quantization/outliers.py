@@ -9,21 +9,25 @@ def draw(axes, numbers):
     """Left: the outlier's own block. Right: all other weights. Solid: scales by block; dotted: one for the tensor."""
     size = numbers["block_size"]
     titles = {"inside": f"The {size - 1} weights beside the outlier", "outside": "All other weights"}
-    styles = {"block": ("-", f"a scale for {size}"), "tensor": (":", "one scale for all")}
     for ax, (place, title) in zip(axes, titles.items(), strict=True):
-        for scaling, by_code in numbers["error"].items():
-            for code, found in by_code.items():
-                line, name = styles[scaling]
-                ax.plot(
-                    numbers["sizes"], found[place], line, marker="o", color=color(code), label=f"{label(code)}, {name}"
-                )
-        ax.set_xscale("log")
-        ax.set_xticks(numbers["sizes"], [f"{s:g}" for s in numbers["sizes"]])
-        ax.minorticks_off()
+        draw_place(ax, place, numbers)
         ax.set_title(title)
-        ax.set_xlabel("size of the outlier, standard deviations")
     axes[0].set_ylabel("mean absolute error / RMS")
     axes[0].legend(loc="upper left")
+
+
+def draw_place(ax, place, numbers):
+    """The error at one place ("inside" or "outside") against the outlier's size: a line for each code and scaling."""
+    sizes = numbers["sizes"]
+    styles = {"block": ("-", f"a scale for {numbers['block_size']}"), "tensor": (":", "one scale for all")}
+    for scaling, by_code in numbers["error"].items():
+        line, name = styles[scaling]
+        for code, errors in by_code.items():
+            ax.plot(sizes, errors[place], line, marker="o", color=color(code), label=f"{label(code)}, {name}")
+    ax.set_xscale("log")
+    ax.set_xticks(sizes, [f"{size:g}" for size in sizes])
+    ax.minorticks_off()
+    ax.set_xlabel("size of the outlier, standard deviations")
 
 
 def caption(numbers) -> str:

@@ -1,6 +1,6 @@
 """Error against block size, for each code and source."""
 
-from minilora.plots.style import color, label
+from minilora.plots.style import GUIDE, color, label, log2_axis
 
 LAYOUT = {"nrows": 3, "ncols": 4, "figsize": (13, 10), "height_ratios": (1, 1, 1.05)}
 TITLES = {
@@ -33,8 +33,7 @@ def _draw_sources(axes, numbers, measure):
     for ax, codes in zip(axes, numbers["error"].values(), strict=True):
         for code, errors in codes.items():
             ax.plot(sizes, errors[measure]["mean"], color=color(code), marker="o", markersize=3)
-        ax.set_xscale("log", base=2)
-        ax.set_xticks(sizes, [str(size) for size in sizes], rotation=60)
+        log2_axis(ax, sizes, rotation=60)
         ax.set_ylim(bottom=0)
     axes[0].set_ylabel(f"{MEASURES[measure]} / RMS")
 
@@ -42,17 +41,17 @@ def _draw_sources(axes, numbers, measure):
 def _draw_matrices(ax, layers):
     places = range(len(layers))
     for code in next(iter(layers.values())):
-        ax.plot(places, [found[code] for found in layers.values()], "o", color=color(code), label=label(code))
+        ax.plot(places, [errors[code] for errors in layers.values()], "o", color=color(code), label=label(code))
     names = [path.split(".")[-1].removesuffix("_proj") for path in layers]
     ax.set_xticks(places, names, rotation=90)
     ax.set_xlim(-0.7, len(layers) - 0.3)
     ax.set_ylim(bottom=0)
-    for first in range(0, len(layers), 7):  # seven matrices a layer
-        ax.axvline(first - 0.5, color="#bbbbbb", linewidth=0.8)
+    for first in range(0, len(layers), 7):  # seven matrices per layer
+        ax.axvline(first - 0.5, color=GUIDE, linewidth=0.8)
         ax.text(first - 0.3, 0.004, f"layer {first // 7}")
     ax.grid(axis="x", visible=False)
     ax.set_ylabel("RMS error / RMS")
-    affine = sum(found["int4_affine"] < found["nf4"] for found in layers.values())
+    affine = sum(errors["int4_affine"] < errors["nf4"] for errors in layers.values())
     ax.set_title(f"The base matrix by matrix, in blocks of 64: affine int4 beats NF4 on {affine} of {len(layers)}")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 0.12), ncols=6, frameon=True, framealpha=1, edgecolor="white")
 
@@ -70,7 +69,7 @@ def caption(numbers) -> str:
     return (
         f"On normal weights in blocks of 64, NF4 loses {rms('normal', 'nf4', 64):.4f} of the RMS, int4 "
         f"{rms('normal', 'int4', 64):.4f}, FP4 of bitsandbytes {rms('normal', 'fp4', 64):.4f}, AF4 "
-        f"{rms('normal', 'af4', 64):.4f}. Affine int4, which stores a second number a block, beats NF4 at block sizes "
+        f"{rms('normal', 'af4', 64):.4f}. Affine int4, which stores a second number per block, beats NF4 at block sizes "
         f"{', '.join(map(str, wins))} and loses above. With heavy tails the block size matters more than the code (NF4 at 64: "
         f"{rms('student_t', 'nf4', 64):.3f}, at 4096: {rms('student_t', 'nf4', 4096):.3f}); on uniform weights int4 wins "
         f"({rms('uniform', 'int4', 64):.4f} against {rms('uniform', 'nf4', 64):.4f}). On {best} of the base's {len(layers)} "

@@ -7,20 +7,23 @@ SHADES = ("#9ecae1", "#4292c6", "#084594")
 
 
 def draw(axes, numbers):
-    """One panel a task."""
+    """One panel per task."""
     for ax, (task, losses) in zip(axes, numbers["loss"].items(), strict=True):
-        ranks = [key for key in losses if key != "full"]
-        for rank, shade in zip(ranks, SHADES, strict=True):
-            ax.plot(numbers["lora_rates"], losses[rank], color=shade, marker="o", label=f"LoRA, r = {rank}")
-        ax.plot(
-            numbers["full_rates"], losses["full"], color=BOUND, linestyle="--", marker="s", label="full fine-tuning"
-        )
-        ax.set_xscale("log")
-        ax.set_yscale("log")
+        draw_task(ax, losses, numbers)
         ax.set_title(f"{task}: the higher the rank, the lower its best rate")
-        ax.set_xlabel("learning rate")
-        ax.legend()
-    axes[0].set_ylabel("held-out loss, nats a byte")
+    axes[0].set_ylabel("held-out loss, nats per byte")
+
+
+def draw_task(ax, losses, numbers):
+    """A line for each of LoRA's ranks, and a dashed one for full fine-tuning."""
+    ranks = [method for method in losses if method != "full"]
+    for rank, shade in zip(ranks, SHADES, strict=True):
+        ax.plot(numbers["lora_rates"], losses[rank], color=shade, marker="o", label=f"LoRA, r = {rank}")
+    ax.plot(numbers["full_rates"], losses["full"], color=BOUND, linestyle="--", marker="s", label="full fine-tuning")
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xlabel("learning rate")
+    ax.legend()
 
 
 def caption(numbers) -> str:

@@ -1,6 +1,6 @@
 """LoRA's fit against rank, beside the Eckart-Young bound."""
 
-from minilora.plots.style import BOUND, EASY
+from minilora.plots.style import BOUND, EASY, GUIDE
 
 LAYOUT = {"nrows": 1, "ncols": 2, "figsize": (10, 4.4), "sharey": True}
 
@@ -13,23 +13,21 @@ def draw(axes, numbers):
         "decaying": f"Singular values fall by {numbers['decay']} each: no knee",
     }
     for ax, (kind, title) in zip(axes, titles.items(), strict=True):
-        ax.plot(ranks, numbers[kind]["bound"][0], color=BOUND, linestyle="--", label="best possible (Eckart-Young)")
-        for i, fit in enumerate(numbers[kind]["fit"]):
-            ax.plot(
-                ranks,
-                fit,
-                color=EASY,
-                linestyle="none",
-                marker="o",
-                alpha=0.7,
-                label=None if i else "LoRA, three seeds",
-            )
+        draw_kind(ax, ranks, numbers[kind])
         ax.set_title(title)
-        ax.set_xlabel("rank r of the adapter")
-        ax.set_xticks(ranks)
-        ax.legend()
-    axes[0].axvline(true_rank, color="#bbbbbb", linewidth=1)
+    axes[0].axvline(true_rank, color=GUIDE, linewidth=1)
     axes[0].set_ylabel("share of the change left over")
+
+
+def draw_kind(ax, ranks, entry):
+    """The bound as a dashed line, LoRA's fit of each seed as dots."""
+    ax.plot(ranks, entry["bound"][0], color=BOUND, linestyle="--", label="best possible (Eckart-Young)")
+    for i, fit in enumerate(entry["fit"]):
+        seeds = None if i else f"LoRA, {len(entry['fit'])} seeds"
+        ax.plot(ranks, fit, color=EASY, linestyle="none", marker="o", alpha=0.7, label=seeds)
+    ax.set_xlabel("rank r of the adapter")
+    ax.set_xticks(ranks)
+    ax.legend()
 
 
 def caption(numbers) -> str:

@@ -15,7 +15,7 @@ def draw(ax, numbers):
     ax.set_ylim(bottom=0)
     ax.set_title("The base stops where held-out loss stops falling")
     ax.set_xlabel("step")
-    ax.set_ylabel("loss, nats a byte")
+    ax.set_ylabel("loss, nats per byte")
 
 
 def caption(numbers) -> str:
@@ -24,5 +24,5 @@ def caption(numbers) -> str:
     sample = " ".join(numbers["samples"][0].split())
     return (
         f"{numbers['training']['max_steps']} steps over {numbers['corpus']['train_tokens']:,} bytes of the Python language reference "
-        f"bring the held-out loss to {held_out:.3f} nats a byte (training text: {train:.3f}). A sample at temperature 0.7: “{sample}”"
+        f"bring the held-out loss to {held_out:.3f} nats per byte (training text: {train:.3f}). A sample at temperature 0.7: “{sample}”"
     )
