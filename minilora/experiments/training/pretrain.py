@@ -121,7 +121,7 @@ def curve(history: dict[str, Any], smoothing: int) -> dict[str, list[list[float]
     }
 
 
-def held_out_windows(tokens: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+def held_out_windows(tokens: np.ndarray, length: int = 256) -> tuple[np.ndarray, np.ndarray]:
     """The held-out text cut into windows side by side, each token predicted once.    token_ids, labels: (N, T)
 
     ValueError if the text does not fill one window.
