@@ -50,7 +50,7 @@ test: $(VENV)/ready-test
 coverage: $(VENV)/ready-coverage
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest
-	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage combine --append --quiet || true
 	$(BIN)/coverage report
 
 badcalls: $(VENV)/ready-test

@@ -1,6 +1,6 @@
 """What every adapter is, and the layer that holds several of them by name and lets one act."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -37,7 +37,7 @@ class AdapterPart(Module):
     def __init__(self, config: Any):
         self.config = config
 
-    def __call__(self, base_layer: Module, x: np.ndarray, **kwargs):
+    def __call__(self, base_layer: Module, x: np.ndarray, **kwargs: Any) -> tuple[np.ndarray, Callable]:
         """y and backward(dy) -> dx of the base layer with this adapter."""
         raise NotImplementedError
 
@@ -96,7 +96,7 @@ class AdapterLayer(Module):
         """The part that acts in a forward; None where the base acts alone."""
         return self.adapters[self.active] if self.enabled and self.active is not None else None
 
-    def __call__(self, x: np.ndarray, *args, **kwargs):
+    def __call__(self, x: np.ndarray, *args: Any, **kwargs: Any) -> tuple[np.ndarray, Callable]:
         part = self.acting
         return self.base_layer(x, *args, **kwargs) if part is None else part(self.base_layer, x, *args, **kwargs)
 

@@ -4,8 +4,10 @@ Houlsby et al. 2019 (arXiv 1902.00751), figure 2; after the MLP alone it is Pfei
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -41,13 +43,15 @@ class Bottleneck(AdapterPart):
     `up` and its bias start at zero, so that at first y = a, bit for bit. s is 1 unless `scale_adapter` changed it.
     """
 
-    def __init__(self, config: BottleneckConfig, down, down_bias, up, up_bias):
+    def __init__(
+        self, config: BottleneckConfig, down: np.ndarray, down_bias: np.ndarray, up: np.ndarray, up_bias: np.ndarray
+    ):
         super().__init__(config)
         self.down, self.down_bias = Parameter(down), Parameter(down_bias)
         self.up, self.up_bias = Parameter(up), Parameter(up_bias)
         self.factor = 1.0
 
-    def __call__(self, base_layer: Module, x: np.ndarray, **kwargs):
+    def __call__(self, base_layer: Module, x: np.ndarray, **kwargs: Any) -> tuple[np.ndarray, Callable]:
         a, base_backward = base_layer(x, **kwargs)
         s = self.factor
         h, down_backward = ops.linear(a, self.down.value)  # (..., D) -> (..., m)

@@ -1,7 +1,7 @@
 """LoRA: a frozen linear layer and, beside it, two thin matrices that learn (Hu et al. 2021, arXiv 2106.09685)."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -124,7 +124,9 @@ class LoRA(AdapterPart):
         """What it stands beside: the base, or what `start` leaves of it."""
         return base_layer if self.start is None else self.start.taken_from(base_layer, self.factor)
 
-    def __call__(self, base_layer: LinearFace, x: np.ndarray, *, rng=None):
+    def __call__(
+        self, base_layer: LinearFace, x: np.ndarray, *, rng: np.random.Generator | None = None
+    ) -> tuple[np.ndarray, Callable]:
         y, base_backward = self.beneath(base_layer)(x, rng=rng)
         A, B, s, p = self.lora_A, self.lora_B, self.strength, self.config.lora_dropout
         dropped, dropout_backward = ops.dropout(x, p, rng) if p and rng is not None else (x, None)

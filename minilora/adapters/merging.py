@@ -1,6 +1,7 @@
 """Merging: an adapter becomes part of the weight, so that nothing is left of it but the sum."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,7 @@ class MergedLayer(Module):
     def weight(self) -> Parameter:
         return self.layer.weight
 
-    def __call__(self, x: np.ndarray, **kwargs):
+    def __call__(self, x: np.ndarray, **kwargs: Any) -> tuple[np.ndarray, Callable]:
         return self.layer(x, **kwargs)
 
 

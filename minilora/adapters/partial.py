@@ -5,9 +5,10 @@ So they are switched, disabled, saved and loaded as every other adapter is. That
 """
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +54,7 @@ class FullConfig:
 class OwnWeight(AdapterPart):
     """A weight of the adapter's own, which the layer uses instead of its base's. At first it is a copy."""
 
-    def __init__(self, config, weight: np.ndarray, layer: Module):
+    def __init__(self, config: Any, weight: np.ndarray, layer: Module):
         super().__init__(config)
         self.weight = Parameter(weight)
         self.layer_class = OwnLinear if isinstance(layer, LinearFace) else OwnLayer
@@ -64,7 +65,7 @@ class OwnWeight(AdapterPart):
         layer.weight = self.weight
         return layer
 
-    def __call__(self, base_layer: Module, x: np.ndarray, **kwargs):
+    def __call__(self, base_layer: Module, x: np.ndarray, **kwargs: Any) -> tuple[np.ndarray, Callable]:
         return self.acting_for(base_layer)(x, **kwargs)
 
 
@@ -98,7 +99,7 @@ class OwnLinear(OwnLayer, LinearFace):
         return self.base_layer.dense_weight() if self.acting is None else self.acting.weight.value
 
 
-def own_weights(model: Module, config, paths: Iterable[str]) -> dict[str, OwnWeight]:
+def own_weights(model: Module, config: Any, paths: Iterable[str]) -> dict[str, OwnWeight]:
     """A part with a copy of the weight for each path (in the bare model) of a norm, an embedding or a dense linear layer.
     ValueError where the weight is quantized."""
     layers = dense_layers(model, paths)

@@ -5,7 +5,7 @@ arXiv 2110.07602).
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,7 +17,7 @@ from minilora.adapters.virtual import PATH, VirtualPart, VirtualTokens, check_ro
 from minilora.nn import ops
 from minilora.nn.llama import Llama
 from minilora.nn.module import Module, Parameter
-from minilora.nn.past import KVCache, Prefix
+from minilora.nn.past import KVCache, Past, Prefix
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,14 @@ class PrefixPart(VirtualPart):
         return self.prefix.value, self.prefix.accumulate
 
     def __call__(
-        self, forward_from: Module, x: np.ndarray, *, rng=None, cache=None, inference=False, logits_to_keep=0
+        self,
+        forward_from: Module,
+        x: np.ndarray,
+        *,
+        rng: np.random.Generator | None = None,
+        cache: Sequence[Past] | None = None,
+        inference: bool = False,
+        logits_to_keep: int = 0,
     ) -> tuple[np.ndarray, Callable]:
         settings = {"rng": rng, "inference": inference, "logits_to_keep": logits_to_keep}
         if in_cache_already(cache):
@@ -94,7 +101,16 @@ class ProjectedPrefixPart(PrefixPart):
     embedding: (P, C), C = K d, as in PEFT   W1: (E, C)   W2: (L 2 K d, E)
     """
 
-    def __init__(self, config: PrefixConfig, embedding, W1, b1, W2, b2, layout: tuple[int, ...]):
+    def __init__(
+        self,
+        config: PrefixConfig,
+        embedding: np.ndarray,
+        W1: np.ndarray,
+        b1: np.ndarray,
+        W2: np.ndarray,
+        b2: np.ndarray,
+        layout: tuple[int, ...],
+    ):
         VirtualPart.__init__(self, config)
         self.embedding = Parameter(embedding)
         self.W1, self.b1, self.W2, self.b2 = Parameter(W1), Parameter(b1), Parameter(W2), Parameter(b2)

@@ -1,6 +1,6 @@
 """Prompt tuning: embeddings of tokens that are not in the vocabulary, learned (Lester et al. 2021, arXiv 2104.08691)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,6 +11,7 @@ from minilora.adapters.surgery import check_new_adapter, put_on
 from minilora.adapters.virtual import PATH, VirtualPart, VirtualTokens, check_room, in_cache_already
 from minilora.nn.llama import Llama
 from minilora.nn.module import Module, Parameter
+from minilora.nn.past import Past
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,14 @@ class Prompt(VirtualPart):
         self.prompt = Parameter(prompt)
 
     def __call__(
-        self, forward_from: Module, x: np.ndarray, *, rng=None, cache=None, inference=False, logits_to_keep=0
+        self,
+        forward_from: Module,
+        x: np.ndarray,
+        *,
+        rng: np.random.Generator | None = None,
+        cache: Sequence[Past] | None = None,
+        inference: bool = False,
+        logits_to_keep: int = 0,
     ) -> tuple[np.ndarray, Callable]:
         if in_cache_already(cache):
             return forward_from(x, rng=rng, cache=cache, inference=inference, logits_to_keep=logits_to_keep)

@@ -1,5 +1,7 @@
 """A frozen linear layer stored in four bits: the Q in QLoRA (Dettmers et al. 2023, arXiv 2305.14314, eq. 5)."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from minilora import checks
@@ -45,7 +47,7 @@ class QuantizedLinear(LinearFace):
         """The decoded weight, a new array.    (out, in)"""
         return self.q.dequantize()
 
-    def __call__(self, x: np.ndarray, *, rng=None):
+    def __call__(self, x: np.ndarray, *, rng: np.random.Generator | None = None) -> tuple[np.ndarray, Callable]:
         check_input("x", x, self.in_features, self.q.dtype)
         y, _ = ops.linear_frozen(x, self.dense_weight())
 

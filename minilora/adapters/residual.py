@@ -1,5 +1,6 @@
 """What is left of a weight from which an adapter took its start: W - s B A, whole or quantized."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -71,7 +72,7 @@ class Residual(LinearFace):
         """W - s B A, a new array.    (out, in)"""
         return self.base_layer.dense_weight() - self.scaling * (self.lora_B @ self.lora_A)
 
-    def __call__(self, x: np.ndarray, *, rng=None):
+    def __call__(self, x: np.ndarray, *, rng: np.random.Generator | None = None) -> tuple[np.ndarray, Callable]:
         y, base_backward = self.base_layer(x, rng=rng)
         A, B, s = self.lora_A, self.lora_B, self.scaling
         h = x.reshape(-1, x.shape[-1]) @ A.T  # (..., in) -> (N, r)

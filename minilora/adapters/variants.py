@@ -3,6 +3,8 @@
 Liu et al. 2024 (arXiv 2402.09353). (rsLoRA is only another scaling: `LoraConfig.scaling`.)
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from minilora.adapters.lora import LoRA, LoraConfig
@@ -42,7 +44,9 @@ class DoRA(LoRA):
         norm[norm == 0] = 1
         return norm
 
-    def __call__(self, base_layer: LinearFace, x: np.ndarray, *, rng=None):
+    def __call__(
+        self, base_layer: LinearFace, x: np.ndarray, *, rng: np.random.Generator | None = None
+    ) -> tuple[np.ndarray, Callable]:
         A, B, m, s, p = self.lora_A, self.lora_B, self.lora_magnitude_vector, self.strength, self.config.lora_dropout
         beneath = self.beneath(base_layer)
         y, base_backward = beneath(x, rng=rng)

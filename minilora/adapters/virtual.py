@@ -1,6 +1,7 @@
 """Virtual tokens: what is learned stands before the text, and the model itself stays as it is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ class ForwardFrom(Module):
     def __init__(self, model: Llama):
         self.model = (model,)  # in a tuple: not a child
 
-    def __call__(self, x: np.ndarray, **kwargs):
+    def __call__(self, x: np.ndarray, **kwargs: Any) -> tuple[np.ndarray, Callable]:
         return type(self.model[0]).forward_from(self.model[0], x, **kwargs)
 
 

@@ -5,6 +5,7 @@ A source is a Python file in the percent format (jupytext) in notebooks/source. 
 """
 
 import re
+from typing import Any
 
 from minilora.course.exercises import ALL
 from minilora.course.pages import ROOT
@@ -18,7 +19,7 @@ def lessons() -> list[str]:
     return sorted(path.stem for path in (NOTEBOOKS / "source").glob("*.py"))
 
 
-def build(lesson: str, edition: str):
+def build(lesson: str, edition: str) -> Any:
     """The notebook of a lesson, without outputs (an nbformat node). ValueError for an exercise that does not exist."""
     import jupytext
     from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook

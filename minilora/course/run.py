@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from minilora import storage
 from minilora.course.build import EDITIONS, build, lessons
@@ -27,7 +28,7 @@ class Report:
     wrong: list[str]
 
 
-def execute(notebook, folder: Path) -> float:
+def execute(notebook: Any, folder: Path) -> float:
     """Run all cells in order in a clean kernel, in `folder`, offline; the notebook gets its outputs. Returns the seconds.
 
     Outputs of cells tagged "slider" are dropped: a widget lives only in a running kernel.
@@ -98,7 +99,7 @@ def compare(lesson: str, edition: str) -> Report:
     return Report(path, seconds, wrong)
 
 
-def texts(cell) -> str:
+def texts(cell: Any) -> str:
     """All text that a cell put out: streams, plain text of results and Markdown; pictures are left out."""
     found = []
     for output in cell.outputs:
@@ -112,7 +113,7 @@ def texts(cell) -> str:
     return "\n".join(found)
 
 
-def tolerance(cell) -> float:
+def tolerance(cell: Any) -> float:
     """The relative tolerance of a cell's numbers: RTOL, or what its tag "rtol=..." says."""
     tags = [tag for tag in cell.metadata.get("tags", []) if tag.startswith("rtol=")]
     return float(tags[0].removeprefix("rtol=")) if tags else RTOL
@@ -129,7 +130,7 @@ def differences(stored: str, again: str, rtol: float) -> Iterator[str]:
             yield f"stored {one}, computed {other} (rtol {rtol})"
 
 
-def blemishes(notebook) -> Iterator[str]:
+def blemishes(notebook: Any) -> Iterator[str]:
     """What must not be on a committed page: errors, warnings, machine paths, cells that were not run in order."""
     counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
     if counts != list(range(1, len(counts) + 1)):

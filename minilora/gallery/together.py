@@ -4,6 +4,7 @@ import contextlib
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from minilora import storage
 from minilora.gallery.bar import FiguresBar
@@ -73,7 +74,7 @@ def check_again(figures: Sequence[Figure], out: Path, *, side_by_side: Callable 
     return lines
 
 
-def kept_runs(figure: Figure, out: Path, progress, side_by_side: Callable = in_processes) -> SideBySide:
+def kept_runs(figure: Figure, out: Path, progress: Any, side_by_side: Callable = in_processes) -> SideBySide:
     """The `each` of a figure: its runs are kept in a folder of their own."""
     return SideBySide(desc=figure.name, keep=runs_folder(figure, out), compute=side_by_side, progress=progress)
 

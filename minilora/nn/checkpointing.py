@@ -3,10 +3,13 @@
 Chen et al. 2016 (arXiv 1604.06174): memory for one block's activations instead of all, for one more forward.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from minilora import checks
 from minilora.nn.llama import Block, Llama
+from minilora.nn.past import Past
 
 
 class CheckpointedBlock(Block):
@@ -15,7 +18,9 @@ class CheckpointedBlock(Block):
     def __init__(self, block: Block):
         vars(self).update(vars(block))  # the very same child layers, so no path and no parameter changes
 
-    def __call__(self, x: np.ndarray, *, rng=None, cache=None):
+    def __call__(
+        self, x: np.ndarray, *, rng: np.random.Generator | None = None, cache: Past | None = None
+    ) -> tuple[np.ndarray, Callable]:
         state = None if rng is None else rng.bit_generator.state
         y, _ = super().__call__(x, rng=rng, cache=cache)
 

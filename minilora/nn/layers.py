@@ -1,5 +1,7 @@
 """Embedding, Linear, RMSNorm: ops bound to Parameters. `y, backward = layer(x)`, then `dx = backward(dy)`."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from minilora import checks
@@ -46,7 +48,15 @@ class Linear(LinearFace):
     A frozen Linear computes no dW and keeps no input.
     """
 
-    def __init__(self, in_features: int, out_features: int, *, rng, dtype=np.float32, std: float = 0.02):
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        rng: np.random.Generator,
+        dtype: np.dtype | type = np.float32,
+        std: float = 0.02,
+    ):
         in_features = checks.integer("in_features", in_features, low=1, high=LARGEST)
         out_features = checks.integer("out_features", out_features, low=1, high=LARGEST)
         self.weight = _drawn((out_features, in_features), std, rng, dtype)
@@ -71,7 +81,7 @@ class Linear(LinearFace):
         """The weight as a dense (out, in) array: here the weight itself, not a copy."""
         return self.weight.value
 
-    def __call__(self, x: np.ndarray, *, rng=None):
+    def __call__(self, x: np.ndarray, *, rng: np.random.Generator | None = None) -> tuple[np.ndarray, Callable]:
         weight = self.weight
         check_input("x", x, self.in_features, weight.dtype)
         if not weight.trainable:
@@ -92,12 +102,20 @@ class Embedding(Module):
     Its backward returns None: integers have no gradient.
     """
 
-    def __init__(self, num_embeddings: int, embedding_dim: int, *, rng, dtype=np.float32, std: float = 0.02):
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        rng: np.random.Generator,
+        dtype: np.dtype | type = np.float32,
+        std: float = 0.02,
+    ):
         num_embeddings = checks.integer("num_embeddings", num_embeddings, low=1, high=LARGEST)
         embedding_dim = checks.integer("embedding_dim", embedding_dim, low=1, high=LARGEST)
         self.weight = _drawn((num_embeddings, embedding_dim), std, rng, dtype)
 
-    def __call__(self, token_ids: np.ndarray):
+    def __call__(self, token_ids: np.ndarray) -> tuple[np.ndarray, Callable]:
         weight = self.weight
         check_token_ids("token_ids", token_ids, weight.shape[0])
         y, embedding_backward = ops.embedding(token_ids, weight.value)
@@ -112,12 +130,12 @@ class Embedding(Module):
 class RMSNorm(Module):
     """y = weight * x / rms(x).    x, y: (..., D)   weight: (D,)    Zhang & Sennrich 2019"""
 
-    def __init__(self, size: int, eps: float = 1e-5, *, dtype=np.float32):
+    def __init__(self, size: int, eps: float = 1e-5, *, dtype: np.dtype | type = np.float32):
         size = checks.integer("size", size, low=1, high=LARGEST)
         self.weight = Parameter(np.ones(size, check_dtype(dtype)))
         self.eps = checks.real("eps", eps, above=0)
 
-    def __call__(self, x: np.ndarray):
+    def __call__(self, x: np.ndarray) -> tuple[np.ndarray, Callable]:
         weight = self.weight
         check_input("x", x, weight.size, weight.dtype)
         y, norm_backward = ops.rms_norm(x, weight.value, self.eps)
@@ -144,7 +162,7 @@ def check_token_ids(name: str, token_ids: np.ndarray, vocab_size: int) -> None:
     checks.integer_array(name, token_ids, low=0, high=vocab_size - 1)
 
 
-def check_dtype(dtype) -> np.dtype:
+def check_dtype(dtype: np.dtype | type) -> np.dtype:
     """float32 or float64, as a numpy dtype; else TypeError (for None too, which numpy reads as float64)."""
     return checks.float_dtype("dtype", dtype)
 

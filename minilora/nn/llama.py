@@ -16,7 +16,7 @@ from minilora.nn.rope import rope, rope_table
 class Attention(Module):
     """Causal self-attention with RoPE and grouped key/value heads.    x, y: (B, T, D)"""
 
-    def __init__(self, config: LlamaConfig, *, rng, dtype=np.float32):
+    def __init__(self, config: LlamaConfig, *, rng: np.random.Generator, dtype: np.dtype | type = np.float32):
         D, d, std = config.hidden_size, config.head_dim, config.initializer_range
         H, K = config.num_attention_heads, config.num_key_value_heads
         self.q_proj = Linear(D, H * d, rng=rng, dtype=dtype, std=std)
@@ -26,7 +26,9 @@ class Attention(Module):
         self.head_dim, self.rope_theta = d, config.rope_theta
         self.rope_scaling = None if config.rope_scaling is None else tuple(config.rope_scaling.items())
 
-    def __call__(self, x: np.ndarray, *, rng=None, cache=None):
+    def __call__(
+        self, x: np.ndarray, *, rng: np.random.Generator | None = None, cache: Past | None = None
+    ) -> tuple[np.ndarray, Callable]:
         start = 0 if cache is None else cache.length
         q, q_backward = self.q_proj(x, rng=rng)
         k, k_backward = self.k_proj(x, rng=rng)
@@ -68,13 +70,13 @@ class Attention(Module):
 class MLP(Module):
     """down(silu(gate(x)) * up(x)).    x, y: (B, T, D)    SwiGLU: Shazeer 2020, eq. 6"""
 
-    def __init__(self, config: LlamaConfig, *, rng, dtype=np.float32):
+    def __init__(self, config: LlamaConfig, *, rng: np.random.Generator, dtype: np.dtype | type = np.float32):
         D, F, std = config.hidden_size, config.intermediate_size, config.initializer_range
         self.gate_proj = Linear(D, F, rng=rng, dtype=dtype, std=std)
         self.up_proj = Linear(D, F, rng=rng, dtype=dtype, std=std)
         self.down_proj = Linear(F, D, rng=rng, dtype=dtype, std=std)
 
-    def __call__(self, x: np.ndarray, *, rng=None):
+    def __call__(self, x: np.ndarray, *, rng: np.random.Generator | None = None) -> tuple[np.ndarray, Callable]:
         g, gate_backward = self.gate_proj(x, rng=rng)  # (B, T, D) -> (B, T, F)
         u, up_backward = self.up_proj(x, rng=rng)
         a, silu_backward = ops.silu(g)
@@ -93,13 +95,15 @@ class MLP(Module):
 class Block(Module):
     """h = x + attention(norm(x));  y = h + mlp(norm(h)).    x, y: (B, T, D)"""
 
-    def __init__(self, config: LlamaConfig, *, rng, dtype=np.float32):
+    def __init__(self, config: LlamaConfig, *, rng: np.random.Generator, dtype: np.dtype | type = np.float32):
         self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps, dtype=dtype)
         self.self_attn = Attention(config, rng=rng, dtype=dtype)
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps, dtype=dtype)
         self.mlp = MLP(config, rng=rng, dtype=dtype)
 
-    def __call__(self, x: np.ndarray, *, rng=None, cache=None):
+    def __call__(
+        self, x: np.ndarray, *, rng: np.random.Generator | None = None, cache: Past | None = None
+    ) -> tuple[np.ndarray, Callable]:
         n1, norm1_backward = self.input_layernorm(x)
         a, attention_backward = self.self_attn(n1, rng=rng, cache=cache)
         h = x + a
@@ -125,7 +129,7 @@ class Llama(Module):
 
     virtual_tokens = 0  # positions that what is put on from outside takes before the first token
 
-    def __init__(self, config: LlamaConfig, *, rng, dtype=np.float32):
+    def __init__(self, config: LlamaConfig, *, rng: np.random.Generator, dtype: np.dtype | type = np.float32):
         if not isinstance(config, LlamaConfig):
             raise TypeError(f"config must be a LlamaConfig, got {checks.shown(config)}")
         if rng is not PENDING:

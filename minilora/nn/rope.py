@@ -1,6 +1,8 @@
 """Rotary position embeddings: where a token stands, as an angle. Pure math, like `ops`."""
 
 import math
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +38,7 @@ def _new_table(length, head_dim, theta, dtype, scaling):
     return table
 
 
-def rope_frequencies(head_dim, theta, scaling=None):
+def rope_frequencies(head_dim: int, theta: float, scaling: Mapping[str, Any] | None = None) -> np.ndarray:
     """theta^(-2i/d), radians per position, scaled.    (d/2,) float64    Su et al. 2021, eq. 15
 
     `scaling`: None, or the (name, value) pairs of a `rope_scaling`. "linear": all positions are divided by the factor
@@ -56,7 +58,7 @@ def rope_frequencies(head_dim, theta, scaling=None):
     return frequency * (kept + (1 - kept) / s["factor"])
 
 
-def rope(x, cos, sin):
+def rope(x: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> tuple[np.ndarray, Callable]:
     """Rotate the pair (x[i], x[i + d/2]) by its angle: the half-rotation layout of Hugging Face.
 
     x, y: (..., T, d)   cos, sin: (T, d/2)    Su et al. 2021, eq. 34

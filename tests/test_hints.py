@@ -1,0 +1,57 @@
+"""Every public function says what it takes and what it gives back: type hints that can be resolved."""
+
+import importlib
+import inspect
+import pkgutil
+import typing
+
+import pytest
+
+import minilora
+
+MODULES = sorted(
+    info.name
+    for info in pkgutil.walk_packages(minilora.__path__, "minilora.")
+    if not info.name.endswith("__main__") and not any(part.startswith("_") for part in info.name.split("."))
+)
+
+
+def public_functions(module):
+    """(name, function) of what is defined in a module without an underscore, and of public methods, __init__ and __call__."""
+    for name, thing in vars(module).items():
+        if name.startswith("_") or getattr(thing, "__module__", None) != module.__name__:
+            continue
+        if inspect.isclass(thing) and not getattr(thing, "_is_protocol", False):
+            for key, member in vars(thing).items():
+                member = getattr(member, "__func__", getattr(member, "fget", getattr(member, "func", member)))
+                made = getattr(thing, "__dataclass_fields__", None) is not None and key == "__init__"
+                if inspect.isfunction(member) and not made and (key in ("__init__", "__call__") or key[0] != "_"):
+                    yield f"{name}.{key}", member
+        elif callable(thing) and inspect.isfunction(inspect.unwrap(thing)):
+            yield name, inspect.unwrap(thing)
+
+
+def missing(function):
+    signature = inspect.signature(function)
+    found = [
+        name
+        for name, parameter in signature.parameters.items()
+        if parameter.annotation is parameter.empty and name not in ("self", "cls")
+    ]
+    if signature.return_annotation is signature.empty and function.__name__ != "__init__":
+        found.append("return")
+    return found
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_public_function_is_hinted(name):
+    module = importlib.import_module(name)
+    found = {key: gaps for key, function in public_functions(module) if (gaps := missing(function))}
+    assert not found
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_hints_can_be_resolved(name):
+    module = importlib.import_module(name)
+    for _, function in public_functions(module):
+        typing.get_type_hints(function)
