@@ -4,7 +4,7 @@ VENV := .venv
 PARITY := .venv-parity
 BIN := $(VENV)/bin
 
-.PHONY: help course notebooks build-notebooks figures all-figures redraw check test coverage badcalls mutants lint parity base clean
+.PHONY: help course notebooks build-notebooks figures all-figures redraw check test coverage badcalls mutants fuzz lint parity base clean
 
 help:
 	@echo "make figures   compute and draw the headline figures (under ten minutes on two cores)"
@@ -18,6 +18,7 @@ help:
 	@echo "make coverage  run the tests and report the lines that none of them runs"
 	@echo "make badcalls  replace every argument of every public function by everything it should not be"
 	@echo "make mutants   change the code in thousands of ways and see whether a test fails (hours; resumes; SAMPLE=400 for some)"
+	@echo "make fuzz      load thousands of damaged and forged files of each kind and write what became of them (minutes)"
 	@echo "make lint      style"
 	@echo "make parity    compare with torch, transformers, PEFT and bitsandbytes"
 	@echo "make base      train the base model anew"
@@ -58,6 +59,9 @@ badcalls: $(VENV)/ready-test
 
 mutants: $(VENV)/ready-mutants
 	$(BIN)/python tools/mutants.py $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only "$(ONLY)")
+
+fuzz: $(VENV)/ready
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/fuzz/soak.py
 
 lint: $(VENV)/ready-dev
 	$(BIN)/ruff check .

@@ -17,7 +17,7 @@ from minilora.adapters.surgery import check_new_adapter, put_on
 from minilora.adapters.targets import ends_in
 from minilora.nn import ops
 from minilora.nn.llama import Llama
-from minilora.nn.module import Module, Parameter
+from minilora.nn.module import Module, Parameter, PendingParameter
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class Bottleneck(AdapterPart):
     """
 
     def __init__(
-        self, config: BottleneckConfig, down: np.ndarray, down_bias: np.ndarray, up: np.ndarray, up_bias: np.ndarray
+        self, config: BottleneckConfig, down: Parameter, down_bias: Parameter, up: Parameter, up_bias: Parameter
     ):
         super().__init__(config)
-        self.down, self.down_bias = Parameter(down), Parameter(down_bias)
-        self.up, self.up_bias = Parameter(up), Parameter(up_bias)
+        self.down, self.down_bias = down, down_bias
+        self.up, self.up_bias = up, up_bias
         self.factor = 1.0
 
     def __call__(self, base_layer: Module, x: np.ndarray, **kwargs: Any) -> tuple[np.ndarray, Callable]:
@@ -86,7 +86,7 @@ class BottleneckLayer(AdapterLayer):
 
 
 def bottleneck_parts(model: Llama, config: BottleneckConfig, rng: np.random.Generator | None) -> dict[str, Bottleneck]:
-    """The bottleneck behind each target by path, drawn, or zero without `rng`. Changes nothing."""
+    """The bottleneck behind each target by path, drawn, or a skeleton without `rng`. Changes nothing."""
     checks.instance("model", model, Llama)
     D, m = model.config.hidden_size, config.bottleneck_size
     blocks = [f"layers.{i}.{name}" for i in range(len(model.layers)) for name in ("self_attn", "mlp")]
@@ -95,12 +95,16 @@ def bottleneck_parts(model: Llama, config: BottleneckConfig, rng: np.random.Gene
         raise ValueError(
             f"target_modules must name attention or MLP layers, got {unknown}; there are {', '.join(blocks)}"
         )
+    shapes = (m, D), (m,), (D, m), (D,)
     parts = {}
     for path in blocks:
         if any(ends_in(path, name) for name in config.target_modules):
-            down = np.zeros((m, D)) if rng is None else rng.uniform(-1, 1, (m, D)) / math.sqrt(D)
-            arrays = down, np.zeros(m), np.zeros((D, m)), np.zeros(D)
-            parts[path] = Bottleneck(config, *(array.astype(model.dtype) for array in arrays))
+            if rng is None:
+                parameters = [PendingParameter(shape, model.dtype) for shape in shapes]
+            else:
+                parameters = [Parameter(np.zeros(shape, model.dtype)) for shape in shapes]
+                parameters[0].fill((rng.uniform(-1, 1, (m, D)) / math.sqrt(D)).astype(model.dtype))
+            parts[path] = Bottleneck(config, *parameters)
     return parts
 
 

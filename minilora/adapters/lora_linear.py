@@ -110,6 +110,18 @@ def check_start(config: LoraConfig, layer: LinearFace, path: str = "") -> None:
         )
 
 
+def lora_bytes(model: Module, config: LoraConfig) -> int:
+    """What A and B take: r (in + out) values for each target that is not trained whole."""
+    whole = named(model, config.modules_to_save)
+    layers = {
+        path: layer for path, layer in match_targets(model, config.target_modules).items() if plain(path) not in whole
+    }
+    return sum(
+        pattern_value(config.rank_pattern, path, config.r) * sum(layer.weight_shape) * layer.dtype.itemsize
+        for path, layer in layers.items()
+    )
+
+
 def lora_parts(model: Module, config: LoraConfig, rng: np.random.Generator | None) -> dict[str, AdapterPart]:
     """The LoRA of each target layer by path, drawn, or zero without `rng`, and copies of what is trained whole
     (`modules_to_save`), which then gets no LoRA. Changes nothing."""

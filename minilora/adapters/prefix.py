@@ -16,7 +16,7 @@ from minilora.adapters.surgery import check_new_adapter, put_on
 from minilora.adapters.virtual import PATH, VirtualPart, VirtualTokens, check_room, in_cache_already
 from minilora.nn import ops
 from minilora.nn.llama import Llama
-from minilora.nn.module import Module, Parameter
+from minilora.nn.module import Module, Parameter, PendingParameter
 from minilora.nn.past import KVCache, Past, Prefix
 
 
@@ -58,9 +58,9 @@ class PrefixPart(VirtualPart):
     prefix: (L, 2, K, P, d), keys and values of L layers, which are all that is learned.    x: (B, T, D)
     """
 
-    def __init__(self, config: PrefixConfig, prefix: np.ndarray):
+    def __init__(self, config: PrefixConfig, prefix: Parameter):
         super().__init__(config)
-        self.prefix = Parameter(prefix)
+        self.prefix = prefix
 
     def keys_and_values(self) -> tuple[np.ndarray, Callable]:
         """The prefix (L, 2, K, P, d), and backward(dprefix) that gives the parameters their gradient."""
@@ -104,16 +104,16 @@ class ProjectedPrefixPart(PrefixPart):
     def __init__(
         self,
         config: PrefixConfig,
-        embedding: np.ndarray,
-        W1: np.ndarray,
-        b1: np.ndarray,
-        W2: np.ndarray,
-        b2: np.ndarray,
+        embedding: Parameter,
+        W1: Parameter,
+        b1: Parameter,
+        W2: Parameter,
+        b2: Parameter,
         layout: tuple[int, ...],
     ):
         VirtualPart.__init__(self, config)
-        self.embedding = Parameter(embedding)
-        self.W1, self.b1, self.W2, self.b2 = Parameter(W1), Parameter(b1), Parameter(W2), Parameter(b2)
+        self.embedding = embedding
+        self.W1, self.b1, self.W2, self.b2 = W1, b1, W2, b2
         self.layout = layout  # (P, L, 2, K, d): what a row of the output means
 
     def keys_and_values(self) -> tuple[np.ndarray, Callable]:
@@ -141,30 +141,34 @@ class ProjectedPrefixPart(PrefixPart):
 
 
 def prefix_parts(model: Llama, config: PrefixConfig, rng: np.random.Generator | None) -> dict[str, PrefixPart]:
-    """The prefix, drawn, or zero without `rng`. Changes nothing."""
+    """The prefix, drawn, or a skeleton without `rng`. Changes nothing."""
     checks.instance("model", model, Llama)
     check_room(model, config.num_virtual_tokens)
     P, L = config.num_virtual_tokens, model.config.num_hidden_layers
     K, d = model.config.num_key_value_heads, model.config.head_dim
 
-    def normal(*shape):
-        zero = rng is None or config.init_weights == "zero"
-        return (np.zeros(shape) if zero else rng.standard_normal(shape)).astype(model.dtype)
+    def normal(*shape, zero=False):
+        if rng is None:
+            return PendingParameter(shape, model.dtype)
+        return Parameter((np.zeros(shape) if zero else rng.standard_normal(shape)).astype(model.dtype))
 
     def uniform(fan_in, *shape):  # as torch draws a linear layer and its bias
-        return (np.zeros(shape) if rng is None else rng.uniform(-1, 1, shape) / math.sqrt(fan_in)).astype(model.dtype)
+        if rng is None:
+            return PendingParameter(shape, model.dtype)
+        return Parameter((rng.uniform(-1, 1, shape) / math.sqrt(fan_in)).astype(model.dtype))
 
+    zero = config.init_weights == "zero"
     if not config.prefix_projection:
         if rng is not None and config.init_weights == "vocab":
-            return {PATH: PrefixPart(config, _of_random_tokens(model, P, rng))}
-        return {PATH: PrefixPart(config, normal(L, 2, K, P, d))}
+            return {PATH: PrefixPart(config, Parameter(_of_random_tokens(model, P, rng)))}
+        return {PATH: PrefixPart(config, normal(L, 2, K, P, d, zero=zero))}
     C = K * d
     E = config.encoder_hidden_size or C
-    embedding = np.zeros((P, C)) if rng is None else rng.standard_normal((P, C))
+    embedding = normal(P, C)
     W1, b1, W2, b2 = uniform(C, E, C), uniform(C, E), uniform(E, L * 2 * C, E), uniform(E, L * 2 * C)
-    if config.init_weights == "zero":
-        W2[...], b2[...] = 0, 0
-    return {PATH: ProjectedPrefixPart(config, embedding.astype(model.dtype), W1, b1, W2, b2, (P, L, 2, K, d))}
+    if zero and rng is not None:
+        W2.value[...], b2.value[...] = 0, 0
+    return {PATH: ProjectedPrefixPart(config, embedding, W1, b1, W2, b2, (P, L, 2, K, d))}
 
 
 def apply_prefix(

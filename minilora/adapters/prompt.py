@@ -10,7 +10,7 @@ from minilora import checks
 from minilora.adapters.surgery import check_new_adapter, put_on
 from minilora.adapters.virtual import PATH, VirtualPart, VirtualTokens, check_room, in_cache_already
 from minilora.nn.llama import Llama
-from minilora.nn.module import Module, Parameter
+from minilora.nn.module import Module, Parameter, PendingParameter
 from minilora.nn.past import Past
 
 
@@ -46,9 +46,9 @@ class PromptConfig:
 class Prompt(VirtualPart):
     """x becomes [prompt; x], and the logits of the prompt's positions are dropped.    prompt: (P, D)   x: (B, T, D)"""
 
-    def __init__(self, config: PromptConfig, prompt: np.ndarray):
+    def __init__(self, config: PromptConfig, prompt: Parameter):
         super().__init__(config)
-        self.prompt = Parameter(prompt)
+        self.prompt = prompt
 
     def __call__(
         self,
@@ -80,7 +80,7 @@ class Prompt(VirtualPart):
 
 
 def prompt_parts(model: Llama, config: PromptConfig, rng: np.random.Generator | None) -> dict[str, Prompt]:
-    """The prompt, drawn, or zero without `rng`. Changes nothing."""
+    """The prompt, drawn, or a skeleton without `rng`. Changes nothing."""
     checks.instance("model", model, Llama)
     check_room(model, config.num_virtual_tokens)
     V, D = model.config.vocab_size, model.config.hidden_size
@@ -88,13 +88,13 @@ def prompt_parts(model: Llama, config: PromptConfig, rng: np.random.Generator | 
     if ids is not None and max(ids) >= V:
         raise ValueError(f"init_token_ids must lie in 0 .. {V - 1}, got {max(ids)}")
     if rng is None:
-        prompt = np.zeros((P, D), model.dtype)
-    elif ids is None and config.prompt_tuning_init == "RANDOM":
+        return {PATH: Prompt(config, PendingParameter((P, D), model.dtype))}
+    if ids is None and config.prompt_tuning_init == "RANDOM":
         prompt = rng.standard_normal((P, D)).astype(model.dtype)
     else:
         tokens = rng.integers(0, V, P) if ids is None else np.resize(ids, P)
         prompt = model.embed_tokens(tokens)[0]
-    return {PATH: Prompt(config, prompt)}
+    return {PATH: Prompt(config, Parameter(prompt))}
 
 
 def apply_prompt(

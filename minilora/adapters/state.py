@@ -108,9 +108,18 @@ def load_adapter(model: Module, path: str | os.PathLike, adapter_name: str = "de
             "weights, dtype and quantization, or pass force=True"
         )
     try:
+        held, needed = sum(a.nbytes for a in file.arrays.values()), method.least_bytes(model, file.config)
+        if needed > 2 * held + storage.SPARE_BYTES:  # a forged rank must not decide how much memory is asked for
+            raise ValueError(f"its config asks for {needed:,} bytes of parameters, but it holds {held:,}")
         parts = method.parts(model, file.config, None)
         adapter = InstalledAdapter(adapter_name, parts)
-        arrays = _converted(file.arrays, adapter) if force else file.arrays
+        dtypes = {name: parameter.dtype for name, parameter in adapter.named_parameters()}
+        arrays = _converted(file.arrays, dtypes) if force else file.arrays
+        faults += [
+            f"{name} must be {dtypes[name]}, got {array.dtype}"
+            for name, array in arrays.items()
+            if name in dtypes and array.dtype.kind == "f" and array.dtype.itemsize < dtypes[name].itemsize
+        ]
         adapter.load_state(arrays)
     except ValueError as error:
         faults.append(str(error))
@@ -148,7 +157,10 @@ def _packed_arrays(q: QuantizedTensor, prefix: str) -> Iterator[tuple[str, np.nd
         yield f"{what} absmax", q.absmax
 
 
-def _converted(arrays, adapter):
-    """The arrays in the dtypes of `adapter`, where it has such an array; the rest as it is, for load_state to list."""
-    mine = adapter.state()
-    return {name: a.astype(mine[name].dtype) if name in mine else a for name, a in arrays.items()}
+def _converted(arrays, dtypes):
+    """Floats in the dtypes of the adapter, where it has such an array; the rest as it is, for load_state to list."""
+    with np.errstate(over="ignore"):  # what overflows is infinite, and load_state refuses it
+        return {
+            name: array.astype(dtypes[name]) if name in dtypes and array.dtype.kind == "f" else array
+            for name, array in arrays.items()
+        }

@@ -9,13 +9,22 @@ import numpy as np
 from minilora import checks, schema, storage
 from minilora.nn.module import Parameter
 from minilora.training.conditions import differences
-from minilora.training.history import PER_STEP
+from minilora.training.history import PER_STEP, number
 from minilora.training.optim import AdamW
+
+
+def _evaluation(name: str, value: Any) -> dict[str, Any]:
+    """One entry of the history's "eval", checked: the step, and finite numbers."""
+    entry = schema.dict_of(number)(name, value)
+    if "step" not in entry:
+        raise ValueError(f"{name}.step is missing")
+    return entry | {"step": checks.integer(f"{name}.step", entry["step"], low=1)}
+
 
 METADATA = {
     "step": partial(checks.integer, low=1),
     "conditions": partial(checks.instance, kind=dict),
-    "eval": schema.list_of(schema.dict_of(checks.real)),
+    "eval": schema.list_of(_evaluation),
 }
 
 
@@ -47,7 +56,7 @@ def save_checkpoint(
     arrays |= {f"best/{name}": array for name, array in checkpoint.best.items()}
     for key, dtype in PER_STEP.items():  # as arrays, for they grow with the run
         arrays[f"history/{key}"] = np.array(checkpoint.history[key], dtype)
-    evaluations = [{**entry, "step": int(entry["step"])} for entry in checkpoint.history["eval"]]
+    evaluations = checkpoint.history["eval"]
     storage.save_arrays(path, arrays, {"step": checkpoint.step, "conditions": conditions, "eval": evaluations})
 
 
@@ -69,6 +78,11 @@ def load_checkpoint(
             f"{path} belongs to another run: {'; '.join(differing)}. Give the run the settings, model and data that it "
             "started with, or choose a new output_dir"
         )
+    if "history/step" not in arrays or arrays["history/step"].shape != (metadata["step"],):
+        raise CheckpointError(
+            f"{path} does not fit this run: step is {metadata['step']}, but history/step has not as many entries; "
+            "choose a new output_dir"
+        )
     expected = {f"parameters/{name}": p.value for name, p in parameters.items()}
     expected |= {f"optimizer/{name}": array for name, array in optimizer.state().items()}
     for key, dtype in PER_STEP.items():
@@ -85,7 +99,7 @@ def load_checkpoint(
     for name, parameter in parameters.items():
         parameter.value[...] = parts["parameters"][name]
     history = {key: parts["history"][key].tolist() for key in PER_STEP}
-    history["eval"] = [{**entry, "step": int(entry["step"])} for entry in metadata["eval"]]
+    history["eval"] = metadata["eval"]
     return Checkpoint(metadata["step"], history, parts["best"])
 
 

@@ -17,6 +17,11 @@ def empty_history() -> dict[str, list]:
     return {key: [] for key in (*PER_STEP, "eval")}
 
 
+def number(name: str, value: Any) -> int | float:
+    """A finite number of an evaluation, as a plain int or float. TypeError or ValueError for anything else."""
+    return checks.integer(name, value) if isinstance(value, (int, np.integer)) else checks.real(name, value)
+
+
 def as_arrays(history: dict[str, list]) -> dict[str, np.ndarray]:
     """The history as arrays: "step", "loss", ..., and "eval_step", "eval_loss", ... for what `evaluate` returned."""
     checks.mapping("history", history)
@@ -72,7 +77,7 @@ class Log:
                 scores = {key: value for key, value in sorted(evaluations[step].items()) if key != "step"}
                 lines.append(known.get((True, step), {}) | {"step": step, "eval": scores})
         text = "".join(json.dumps(line) + "\n" for line in lines)
-        storage.write_atomically(self.path, lambda file: file.write(text.encode()))
+        storage.write_text(self.path, text)
 
 
 def read_log(path: str | os.PathLike) -> dict[str, list]:

@@ -17,7 +17,7 @@ from minilora.nn.llama import Llama
 from minilora.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from minilora.training.conditions import conditions_of
 from minilora.training.groups import DECAYS, add_l2_gradient, rate_groups
-from minilora.training.history import PER_STEP, Log, empty_history
+from minilora.training.history import PER_STEP, Log, empty_history, number
 from minilora.training.optim import AdamW, clip_grad_norm
 from minilora.training.schedule import SCHEDULES, lr_factor
 
@@ -261,9 +261,12 @@ class Trainer:
         return mean, sum(token_ids.size for token_ids, _ in micro_batches)
 
     def _evaluate(self):
-        entry = {"step": self.step, **self.evaluate()}
-        if not math.isfinite(entry.get("loss", 0.0)):
-            raise DivergenceError(self._diverged(f"held-out loss {entry['loss']}", self.step))
+        scores = dict(checks.mapping("evaluate()", self.evaluate()))
+        loss = scores.get("loss", 0.0)
+        if isinstance(loss, (float, np.floating)) and not math.isfinite(loss):
+            raise DivergenceError(self._diverged(f"held-out loss {loss}", self.step))
+        scores = {name: number(f"evaluate()[{name!r}]", score) for name, score in scores.items()}
+        entry = {"step": self.step} | scores | {"step": self.step}
         self.history["eval"].append(entry)
         self._log({"step": self.step, "eval": {key: entry[key] for key in sorted(entry) if key != "step"}})
         if self.best is not entry:

@@ -1,8 +1,13 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from minilora import (
+    BottleneckConfig,
     LoraConfig,
+    PrefixConfig,
+    PromptConfig,
     apply_lora,
     delete_adapter,
     load_adapter,
@@ -24,6 +29,7 @@ from minilora.adapters import (
     lora_layers,
     read_adapter,
 )
+from minilora.adapters.methods import method_of
 
 CONFIG = LoraConfig(r=3, lora_alpha=2, target_modules=("q_proj", "down_proj"), rank_pattern={"down_proj": 5})
 
@@ -243,3 +249,40 @@ def test_saving_says_what_is_wrong(model, saved, tmp_path):
     with pytest.raises(ValueError, match="must not be merged"):
         load_adapter(model, saved, "other")
     assert not (tmp_path / "other.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "huge"),
+    [
+        (LoraConfig(r=2), {"r": 2**40}),
+        (BottleneckConfig(), {"bottleneck_size": 2**40}),
+        (PrefixConfig(prefix_projection=True, encoder_hidden_size=4), {"encoder_hidden_size": 2**40}),
+        (PromptConfig(), {"num_virtual_tokens": 2**40}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_forged_size_asks_for_no_memory(make_model, rng, tmp_path, config, huge):
+    path, model = tmp_path / "a.npz", make_model()
+    method_of(config).apply(model, config, rng=rng)
+    save_adapter(model, path)
+    changed(path, path, config=storage.load_arrays(path)[1]["config"] | huge)
+    delete_adapter(model, "default")
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="a.npz does not fit this model"):
+            load_adapter(model, path)
+        assert tracemalloc.get_traced_memory()[1] < 2**21
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_narrower_dtype_in_the_file_is_refused_unless_forced(model, saved, tmp_path):
+    """float16 would widen exactly, but save_adapter does not write it over a model of another dtype."""
+    name = "layers.0.self_attn.q_proj.lora_A"
+    path = changed(saved, tmp_path / "a.npz", arrays=lambda arrays: arrays | {name: arrays[name].astype(np.float16)})
+    with pytest.raises(ValueError, match=f"{name} must be float64, got float16"):
+        load_adapter(model, path, "new")
+    load_adapter(model, path, "new", force=True)
+    whole = changed(saved, tmp_path / "b.npz", arrays=lambda arrays: arrays | {name: np.ones((3, 24), np.int8)})
+    with pytest.raises(ValueError, match=f"{name} must be of floats"):
+        load_adapter(model, whole, "newer", force=True)

@@ -220,7 +220,19 @@ DAMAGES = [
     ("another part", lambda a, m: a.update({"extra": np.ones(1)}), "extra is unexpected"),
     ("a step below 1", lambda a, m: m.update(step=-3), "step must be at least 1"),
     ("a step as text", lambda a, m: m.update(step="2"), "step must be an int"),
+    (
+        "a step beyond all memory",
+        lambda a, m: m.update(step=10**15),
+        "step is 1000000000000000, but history/step has not",
+    ),
     ("no history", lambda a, m: m.update(eval=None), "eval must be a list"),
+    ("an evaluation without a step", lambda a, m: m.update(eval=[{"loss": 1.0}]), "eval[0].step is missing"),
+    ("an evaluation at half a step", lambda a, m: m.update(eval=[{"step": 1.5}]), "eval[0].step must be an int"),
+    (
+        "an evaluation in words",
+        lambda a, m: m.update(eval=[{"step": 1, "loss": "low"}]),
+        "eval[0]['loss'] must be a number",
+    ),
     ("no conditions", lambda a, m: m.pop("conditions"), "conditions is missing"),
 ]
 P, M = "parameters/layers.0.self_attn.q_proj.lora_A", "optimizer/0.0.m"

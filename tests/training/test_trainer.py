@@ -397,3 +397,16 @@ def test_numbers_become_pythons():
 def test_bad_input_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_evaluate_may_return_numpys_numbers_and_nothing_but_numbers(tmp_path):
+    trainer = make(tmp_path, evaluate=lambda: {"loss": np.float32(2), "count": np.int64(3), "step": 7}, max_steps=4)
+    assert trainer.train()["eval"] == [{"step": 4, "loss": 2.0, "count": 3}]
+    assert [type(value) for value in trainer.history["eval"][0].values()] == [int, float, int]
+    again = make(tmp_path, evaluate=dict, max_steps=4)
+    assert again.train() == trainer.history  # the checkpoint holds the very same
+    for scores, fault in (({"name": "x"}, "evaluate\\(\\)\\['name'\\] must be a number"), (3, "must be a dict")):
+        with pytest.raises(TypeError, match=fault):
+            make(evaluate=lambda scores=scores: scores, max_steps=2).train()
+    with pytest.raises(ValueError, match="'accuracy'.* must be finite"):
+        make(evaluate=lambda: {"accuracy": np.nan}, max_steps=2).train()
