@@ -16,7 +16,8 @@ import os
 import sys
 
 import minilora
-from minilora.cli import adapters, base, doctor, evaluate, example, figures, finetune, generate, merge, plot
+from minilora.cli import adapters, base, doctor, evaluate, example, figures, finetune, generate, merge, plot, quantize
+from minilora.interop.extras import MissingPackage
 
 COMMANDS = {
     "example": example,
@@ -26,6 +27,7 @@ COMMANDS = {
     "merge": merge,
     "adapters": adapters,
     "plot": plot,
+    "quantize": quantize,
     "figures": figures,
     "doctor": doctor,
     "base": base,
@@ -55,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as after `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again when it ends
         return FAILED
-    except (ValueError, *WRONG_PATH) as error:
+    except (ValueError, MissingPackage, *WRONG_PATH) as error:
         print(f"minilora: {error}", file=sys.stderr)
         return UNUSABLE
     except MemoryError as error:

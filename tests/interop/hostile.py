@@ -5,6 +5,7 @@ process, and writes what came of it: accepted, refused with one ValueError, or c
 """
 
 import argparse
+import io
 import json
 import struct
 import sys
@@ -263,8 +264,21 @@ def open_gguf(path, data=True):
     return file
 
 
+def sound_npz():
+    file = io.BytesIO()
+    np.savez_compressed(file, a=np.arange(12, dtype=np.float32).reshape(3, 4), b=np.arange(5, dtype=np.int16))
+    return file.getvalue()
+
+
+def open_npz(path):
+    from minilora.interop.npz import NpzFile
+
+    return NpzFile(path)
+
+
 FORMATS = {
     "safetensors": (sound_safetensors, open_safetensors, WORDS + DIGITS),
+    "npz": (sound_npz, open_npz, WORDS + [b"PK", b"\1\2", b"(", b"9", b"'<f8'", b"'|O'", struct.pack("<H", 99)]),
     "gguf": (sound_gguf, open_gguf, WORDS + [struct.pack("<i", n) for n in range(-1, 43)]),
 }
 
