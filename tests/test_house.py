@@ -31,7 +31,7 @@ MAY_IMPORT = {
 @pytest.mark.parametrize("folder", MAY_IMPORT)
 def test_arrows_point_one_way(folder):
     for path in (PACKAGE / folder).rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [node.module] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             for name in names:

@@ -189,7 +189,7 @@ def test_without_locks_only_old_strays_are_swept(tmp_path, monkeypatch):
         stray.touch()
     os.utime(old, (time.time() - 4000,) * 2)
     write_text(tmp_path / "x", "new")
-    assert young.exists() and not old.exists() and (tmp_path / "x").read_text() == "new"
+    assert young.exists() and not old.exists() and (tmp_path / "x").read_text(encoding="utf-8") == "new"
 
 
 def test_a_sweep_between_creating_and_locking_is_noticed(tmp_path, monkeypatch):
@@ -208,7 +208,7 @@ def test_a_sweep_between_creating_and_locking_is_noticed(tmp_path, monkeypatch):
 
     monkeypatch.setattr(storage, "fcntl", Raced)
     write_text(tmp_path / "x", "new")
-    assert swept and (tmp_path / "x").read_text() == "new"
+    assert swept and (tmp_path / "x").read_text(encoding="utf-8") == "new"
 
 
 def test_processes_and_threads_may_save_to_one_path(path):
@@ -250,7 +250,7 @@ def test_permissions(tmp_path):
 
 @POSIX
 def test_links_folders_and_pipes_are_never_replaced(tmp_path):
-    (tmp_path / "target").write_text("old")
+    (tmp_path / "target").write_text("old", encoding="utf-8")
     (tmp_path / "link").symlink_to(tmp_path / "target")
     (tmp_path / "dangling").symlink_to(tmp_path / "nothing")
     (tmp_path / "folder").mkdir()
@@ -264,7 +264,7 @@ def test_links_folders_and_pipes_are_never_replaced(tmp_path):
                 load_arrays(tmp_path / name)
     with pytest.raises(ValueError, match="device"):
         write_text("/dev/null", "new")
-    assert sorted(tmp_path.iterdir()) == before and (tmp_path / "target").read_text() == "old"
+    assert sorted(tmp_path.iterdir()) == before and (tmp_path / "target").read_text(encoding="utf-8") == "old"
 
 
 @POSIX
@@ -282,7 +282,7 @@ def test_a_folder_that_cannot_be_synced_is_no_failure(tmp_path, monkeypatch):
 
     monkeypatch.setattr(storage.os, "fsync", refuses)
     write_text(tmp_path / "x", "new")
-    assert (tmp_path / "x").read_text() == "new"
+    assert (tmp_path / "x").read_text(encoding="utf-8") == "new"
 
 
 def test_write_text_keeps_the_text(tmp_path):

@@ -29,7 +29,7 @@ def test_editions_differ_in_the_exercises_alone():
 
 def test_an_unknown_exercise_is_named(tmp_path, monkeypatch):
     (tmp_path / "source").mkdir()
-    (tmp_path / "source" / "10_x.py").write_text('# %%\nexercise("no_such")\n')
+    (tmp_path / "source" / "10_x.py").write_text('# %%\nexercise("no_such")\n', encoding="utf-8")
     monkeypatch.setattr(building, "NOTEBOOKS", tmp_path)
     with pytest.raises(ValueError, match="10_x asks for no_such"):
         build("10_x", "student")
@@ -70,7 +70,7 @@ def test_a_changed_number_and_a_changed_cell_are_reported(monkeypatch, tmp_path)
     monkeypatch.setattr(run, "_run_cells", run_cells)
     (tmp_path / "source").mkdir()
     source = tmp_path / "source" / "10_x.py"
-    source.write_text("# %%\nprint('sum', 1 + 1)\n\n# %%\nprint('same')\n")
+    source.write_text("# %%\nprint('sum', 1 + 1)\n\n# %%\nprint('same')\n", encoding="utf-8")
     monkeypatch.setattr(building, "NOTEBOOKS", tmp_path)
     monkeypatch.setitem(EDITIONS, "student", tmp_path)
     assert run.write("10_x", "student").wrong == []
@@ -80,5 +80,5 @@ def test_a_changed_number_and_a_changed_cell_are_reported(monkeypatch, tmp_path)
     notebook.cells[0].outputs[0].text = "sum 3\n"
     nbformat.write(notebook, path)
     assert "stored 3, computed 2" in run.compare("10_x", "student").wrong[0]
-    source.write_text("# %%\nprint('sum', 1 + 1)\n")
+    source.write_text("# %%\nprint('sum', 1 + 1)\n", encoding="utf-8")
     assert any("is not what its source builds" in line for line in run.compare("10_x", "student").wrong)

@@ -38,6 +38,6 @@ def test_the_first_screen_shows_a_figure_and_the_way_to_lesson_0():
 
 
 def test_every_target_that_help_names_is_there():
-    text = (ROOT / "Makefile").read_text()
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
     named = set(re.findall(r'@echo "make ([\w-]+)', text))
     assert named == set(re.findall(r"(?m)^([\w-]+):", text)) - {"help"}

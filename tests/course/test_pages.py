@@ -25,7 +25,7 @@ def test_a_table_aligns_numbers_and_keeps_four_digits(shown):
 
 
 def test_the_numbers_are_the_committed_ones():
-    stored = json.loads((pages.ROOT / "figures" / "scale_memory.json").read_text())
+    stored = json.loads((pages.ROOT / "figures" / "scale_memory.json").read_text(encoding="utf-8"))
     assert numbers("scale_memory") == stored["numbers"]
 
 

@@ -326,7 +326,7 @@ def main():
     text = json.dumps({"count": args.count, "seed": args.seed, "results": results}, indent=1) + "\n"
     print(text, end="")
     if args.out:
-        args.out.write_text(text)
+        args.out.write_text(text, encoding="utf-8")
     return 0 if all(set(result) <= {"sound", "refused"} for result in results.values()) else 1
 
 

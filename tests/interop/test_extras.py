@@ -13,7 +13,7 @@ def test_a_missing_package_is_named_with_its_purpose_and_the_command(monkeypatch
     )
     with pytest.raises(ImportError, match=message):
         need("safetensors", "reading x")
-    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     (tmp_path / "model.safetensors").write_bytes(b"")
     with pytest.raises(ImportError, match="pip install"):
         load_llama(tmp_path)

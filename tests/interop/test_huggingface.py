@@ -54,15 +54,15 @@ def test_a_model_comes_back_bit_for_bit(config, tmp_path, rng, dtype):
 def test_config_json_speaks_both_styles_of_rope(make_model, tmp_path, scaling):
     model = make_model(np.float32, rope_scaling=scaling, rope_theta=5000.0)
     save_llama(model, tmp_path)
-    written = json.loads((tmp_path / "config.json").read_text())
+    written = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     for drop in ((), ("rope_scaling", "rope_theta"), ("rope_parameters",)):
         kept = {key: value for key, value in written.items() if key not in drop}
-        (tmp_path / "config.json").write_text(json.dumps(kept))
+        (tmp_path / "config.json").write_text(json.dumps(kept), encoding="utf-8")
         assert read_config(tmp_path / "config.json") == model.config
 
 
 def test_what_config_json_leaves_out_means_what_transformers_means(tmp_path):
-    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     config = read_config(tmp_path / "config.json")
     assert (config.vocab_size, config.hidden_size, config.num_key_value_heads) == (32000, 4096, 32)
     assert config.rms_norm_eps == 1e-6 and not config.tie_word_embeddings and config.rope_theta == 10000.0
@@ -88,9 +88,9 @@ def test_what_config_json_leaves_out_means_what_transformers_means(tmp_path):
 )
 def test_an_option_that_is_not_built_is_named(folder, changes, message):
     path = folder[0] / "config.json"
-    settings = json.loads(path.read_text()) | changes
+    settings = json.loads(path.read_text(encoding="utf-8")) | changes
     settings.pop("head_dim")
-    path.write_text(json.dumps(settings))
+    path.write_text(json.dumps(settings), encoding="utf-8")
     with pytest.raises(ValueError, match=message) as caught:
         load_llama(folder[0])
     assert str(folder[0]) in str(caught.value)
@@ -122,7 +122,7 @@ def test_shards_are_one_model(make_model, tmp_path):
     shards = sorted(path.name for path in (tmp_path / "many").glob("*.safetensors"))
     assert len(shards) > 3 and shards[0] == f"model-00001-of-{len(shards):05d}.safetensors"
     assert_same(load_llama(tmp_path / "many"), model)
-    index = json.loads((tmp_path / "many" / INDEX).read_text())
+    index = json.loads((tmp_path / "many" / INDEX).read_text(encoding="utf-8"))
     assert index["metadata"]["total_size"] == sum(p.size * 4 for p in model.parameters())
     # Saved again as one file, nothing of the shards is read any more; and the other way round.
     other = make_model(np.float32)
@@ -135,7 +135,7 @@ def test_shards_are_one_model(make_model, tmp_path):
 
 def test_an_index_that_disagrees_with_its_shards(make_model, tmp_path):
     save_llama(make_model(np.float32), tmp_path, max_shard_size=5000)
-    good = json.loads((tmp_path / INDEX).read_text())
+    good = json.loads((tmp_path / INDEX).read_text(encoding="utf-8"))
     place = good["weight_map"]
     names = list(place)
     for weight_map, message in (
@@ -146,7 +146,7 @@ def test_an_index_that_disagrees_with_its_shards(make_model, tmp_path):
         ({}, "weight_map"),
         ([], "weight_map"),
     ):
-        (tmp_path / INDEX).write_text(json.dumps({"weight_map": weight_map}))
+        (tmp_path / INDEX).write_text(json.dumps({"weight_map": weight_map}), encoding="utf-8")
         with pytest.raises(ValueError, match=message):
             load_llama(tmp_path)
 

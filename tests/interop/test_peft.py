@@ -48,8 +48,8 @@ def with_lora(model, rng, **settings):
 
 
 def rewrite(folder, **changes):
-    settings = json.loads((folder / CONFIG).read_text()) | changes
-    (folder / CONFIG).write_text(json.dumps(settings))
+    settings = json.loads((folder / CONFIG).read_text(encoding="utf-8")) | changes
+    (folder / CONFIG).write_text(json.dumps(settings), encoding="utf-8")
 
 
 @pytest.mark.parametrize("settings", CONFIGS.values(), ids=CONFIGS.keys())
@@ -80,7 +80,7 @@ def test_pissa_is_written_for_the_base_as_it_was(make_model, tmp_path, rng, fact
     scale_adapter(model, "default", factor)
     expected, _ = model(IDS)
     save_peft_adapter(model, tmp_path)
-    settings = json.loads((tmp_path / CONFIG).read_text())
+    settings = json.loads((tmp_path / CONFIG).read_text(encoding="utf-8"))
     assert settings["r"] == 8 and settings["init_lora_weights"] is True
     load_peft_adapter(model, tmp_path, "converted")
     np.testing.assert_allclose(model(IDS)[0], expected, rtol=1e-9, atol=1e-9)
@@ -142,7 +142,7 @@ def test_names_are_pefts(make_model, tmp_path, rng):
     save_peft_adapter(with_lora(make_model(), rng), tmp_path, base_model="some/base")
     names = set(SafetensorsFile(tmp_path / WEIGHTS))
     assert "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight" in names and len(names) == 8
-    settings = json.loads((tmp_path / CONFIG).read_text())
+    settings = json.loads((tmp_path / CONFIG).read_text(encoding="utf-8"))
     assert settings["target_modules"] == ["q_proj", "v_proj"] and settings["r"] == 4 and settings["lora_alpha"] == 8
     assert settings["peft_type"] == "LORA" and settings["base_model_name_or_path"] == "some/base"
     assert settings["rank_pattern"] == settings["alpha_pattern"] == {}
@@ -169,7 +169,7 @@ def test_a_factor_goes_into_alpha(make_model, tmp_path, rng):
     scale_adapter(model, "default", 0.5)
     expected, _ = model(IDS)
     save_peft_adapter(model, tmp_path)
-    assert json.loads((tmp_path / CONFIG).read_text())["lora_alpha"] == 4
+    assert json.loads((tmp_path / CONFIG).read_text(encoding="utf-8"))["lora_alpha"] == 4
     load_peft_adapter(model, tmp_path, "halved")
     np.testing.assert_allclose(model(IDS)[0], expected, rtol=1e-12)
     assert get_adapter(model, "halved").factor == 1.0

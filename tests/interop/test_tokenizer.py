@@ -134,10 +134,10 @@ def test_a_folder_there_and_back(trained, tmp_path):
     for name in ("bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "vocab_size", "chat_template"):
         assert getattr(again, name) == getattr(ours, name), name
     # tokens as objects, and the template within the settings, as many folders have it
-    settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    settings = json.loads((tmp_path / "tokenizer_config.json").read_text(encoding="utf-8"))
     settings["eos_token"] = {"content": settings["eos_token"], "special": True}
     settings["chat_template"] = [{"name": "tool_use", "template": "no"}, {"name": "default", "template": "yes"}]
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
     (tmp_path / "chat_template.jinja").unlink()
     again = load_tokenizer(tmp_path)
     assert again.eos_token_id == 2 and again.chat_template == "yes"
@@ -149,10 +149,10 @@ def test_a_folder_that_cannot_be_used(trained, tmp_path):
     (tmp_path / "tokenizer.model").write_bytes(b"")
     with pytest.raises(FileNotFoundError, match="tokenizer.model alone is of an older kind"):
         load_tokenizer(tmp_path)
-    (tmp_path / "tokenizer.json").write_text("{}")
+    (tmp_path / "tokenizer.json").write_text("{}", encoding="utf-8")
     with pytest.raises(ValueError, match="tokenizer.json is not a sound tokenizer"):
         load_tokenizer(tmp_path)
     gguf_tokenizer(metadata(trained), "file.gguf").save(tmp_path)
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|other|>"}))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|other|>"}), encoding="utf-8")
     with pytest.raises(ValueError, match="eos_token must be a token of tokenizer.json"):
         load_tokenizer(tmp_path)

@@ -42,11 +42,11 @@ def test_a_folder_of_transformers_read_here(twins, shape, size, tmp_path):
     assert len(list(tmp_path.glob("*.safetensors"))) == 1 or size == "20KB"
     np.testing.assert_allclose(load_llama(tmp_path)(IDS)[0], their_logits(theirs), atol=1e-4)
     # the older style of config.json says the same
-    settings = json.loads((tmp_path / "config.json").read_text())
+    settings = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     rope = settings.pop("rope_parameters")
     settings["rope_theta"] = rope.pop("rope_theta")
     settings["rope_scaling"] = None if rope["rope_type"] == "default" else rope
-    (tmp_path / "config.json").write_text(json.dumps(settings))
+    (tmp_path / "config.json").write_text(json.dumps(settings), encoding="utf-8")
     np.testing.assert_allclose(load_llama(tmp_path)(IDS)[0], their_logits(theirs), atol=1e-4)
 
 

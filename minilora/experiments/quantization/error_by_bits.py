@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minilora.analysis.error import mean_absolute_error, rms_error
-from minilora.experiments.quantization.codebooks import base_weights
+from minilora.assets import base_weights
 from minilora.quant import codebook, quantize, storage_bytes
 from minilora.quant.lloyd import code_error, lloyd, scale_blocks
 

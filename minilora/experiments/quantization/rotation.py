@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minilora.analysis.error import rms_error
-from minilora.experiments.quantization.codebooks import base_weights
+from minilora.assets import base_weights
 from minilora.quant import quantize
 from minilora.quant.rotation import random_hadamard
 

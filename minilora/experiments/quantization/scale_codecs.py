@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minilora.analysis.error import rms_error
-from minilora.experiments.quantization.codebooks import base_weights
+from minilora.assets import base_weights
 from minilora.quant import quantize
 
 TOLERANCE = {"rtol": 5e-3, "atol": 1e-6}
