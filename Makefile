@@ -3,25 +3,28 @@ PYTHON ?= python3
 VENV := .venv
 PARITY := .venv-parity
 BIN := $(VENV)/bin
+EXTRAS := notebooks hf cluster dev
 
-.PHONY: help course notebooks build-notebooks figures all-figures redraw check test coverage badcalls mutants fuzz lint parity base clean
+.PHONY: help course notebooks build-notebooks figures all-figures redraw check test test-all extras coverage badcalls mutants fuzz lint parity base clean
 
 help:
 	@echo "make figures   compute and draw the headline figures (under ten minutes on two cores)"
 	@echo "make all-figures  compute and draw all of them (hours; can be stopped and resumes)"
-	@echo "make course    open the lessons in JupyterLab, at the first"
+	@echo "make course    open a copy of the lessons in JupyterLab, at the first"
 	@echo "make notebooks execute every lesson and report what no longer matches its committed copy"
-	@echo "make build-notebooks  write the lessons anew from notebooks/source"
+	@echo "make build-notebooks  write the lessons again from notebooks/source"
 	@echo "make redraw    draw the figures again from the committed numbers"
 	@echo "make check     compute the headline figures again and compare with the committed numbers"
 	@echo "make test      run the tests"
+	@echo "make test-all  run them with every extra installed but parity"
+	@echo "make extras    run them in one environment for each extra, with that extra alone (minutes each)"
 	@echo "make coverage  run the tests and report the lines that none of them runs"
 	@echo "make badcalls  replace every argument of every public function by everything it should not be"
 	@echo "make mutants   change the code in thousands of ways and see whether a test fails (hours; resumes; SAMPLE=400 for some)"
 	@echo "make fuzz      load thousands of damaged and forged files of each kind and write what became of them (minutes)"
 	@echo "make lint      style"
 	@echo "make parity    compare with torch, transformers, PEFT and bitsandbytes"
-	@echo "make base      train the base model anew"
+	@echo "make base      train the base model again (about six minutes)"
 	@echo "make clean     remove the environments and caches"
 
 figures: $(VENV)/ready
@@ -33,8 +36,11 @@ all-figures: $(VENV)/ready
 redraw: $(VENV)/ready
 	$(BIN)/python -m minilora figures --redraw
 
+# One BLAS thread, as in `make notebooks`; a copy that git ignores, so that work leaves the committed pages alone.
 course: $(VENV)/ready-notebooks
-	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+	$(BIN)/python -m minilora.course copy
+	OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 OMP_NUM_THREADS=1 VECLIB_MAXIMUM_THREADS=1 \
+	  $(BIN)/jupyter lab my-notebooks/00_start_here.ipynb
 
 notebooks: $(VENV)/ready-notebooks
 	$(BIN)/python -m minilora.course compare
@@ -47,6 +53,14 @@ check: $(VENV)/ready
 
 test: $(VENV)/ready-test
 	$(BIN)/python -m pytest
+
+test-all: $(VENV)/ready-all
+	$(BIN)/python -m pytest
+
+extras: $(EXTRAS:%=extra-%)
+
+extra-%: $(VENV)-%/ready-extra
+	$(VENV)-$*/bin/python -m pytest
 
 coverage: $(VENV)/ready-coverage
 	$(BIN)/coverage erase
@@ -74,7 +88,7 @@ base: $(VENV)/ready
 	$(BIN)/python -m minilora base
 
 clean:
-	rm -rf $(VENV) $(PARITY) mutants figures/.runs .pytest_cache .hypothesis .ruff_cache .coverage*
+	rm -rf $(VENV) $(EXTRAS:%=$(VENV)-%) $(PARITY) mutants figures/.runs .pytest_cache .hypothesis .ruff_cache .coverage*
 
 define make_venv
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -90,6 +104,15 @@ $(VENV)/ready: pyproject.toml constraints.txt
 
 $(VENV)/ready-test: $(VENV)/ready
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test]"
+	@touch $@
+
+$(VENV)/ready-all: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test,notebooks,hf,cluster]"
+	@touch $@
+
+$(VENV)-%/ready-extra: pyproject.toml constraints.txt
+	$(call make_venv,$(VENV)-$*)
+	$(VENV)-$*/bin/python -m pip install --quiet -c constraints.txt -e ".[test,$*]"
 	@touch $@
 
 $(VENV)/ready-notebooks: $(VENV)/ready

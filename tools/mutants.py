@@ -121,7 +121,9 @@ def diff(name):
     """(module.function, the lines changed) of a mutant."""
     import mutmut.__main__ as mutmut
 
-    path = next(p for p in FOLDER.rglob("*.meta") if name in json.loads(p.read_text(encoding="utf-8"))["exit_code_by_key"])
+    path = next(
+        p for p in FOLDER.rglob("*.meta") if name in json.loads(p.read_text(encoding="utf-8"))["exit_code_by_key"]
+    )
     source = str(path.relative_to(FOLDER)).removesuffix(".meta")
     text = mutmut.get_diff_for_mutant(name, path=source)
     changed = [line for line in text.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]

@@ -19,7 +19,9 @@ if __name__ == "__main__":
     args = parser.parse_args()
     try:
         if args.action == "copy":
-            print(f"{len(copy_lessons())} new pages in {WORKBOOK.name}; work there, the committed ones stay as they are")
+            print(
+                f"{len(copy_lessons())} new pages in {WORKBOOK.name}; work there, the committed ones stay as they are"
+            )
         else:
             sys.exit(main(args.action, args.lessons))
     except (ValueError, OSError) as error:

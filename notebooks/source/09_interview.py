@@ -549,7 +549,8 @@ with tempfile.TemporaryDirectory() as folder:
         "".join(
             json.dumps({"input": i, "target": t}) + "\n"
             for i, t in split("roman", 64, 1, seed=0)[0]
-        )
+        ),
+        encoding="utf-8",
     )
     model, config = load_base(), LoraConfig(r=8, lora_alpha=16, target_modules="all-linear")
     apply_lora(model, config, rng=np.random.default_rng(0))

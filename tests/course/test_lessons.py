@@ -68,6 +68,16 @@ def test_notebooks_are_thin(lesson, edition):
         assert cell["source"].count("\n") < 45
 
 
+@pytest.mark.parametrize("lesson", EVERY)
+def test_lessons_import_from_the_faces_of_packages_alone(lesson):
+    """`from minilora.quant import quantize`, not from a file inside; experiments and exercises are files to be named."""
+    source = (NOTEBOOKS / "source" / f"{lesson}.py").read_text(encoding="utf-8")
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("minilora."):
+            deep = node.module.count(".") > 1
+            assert not deep or node.module.split(".")[1] == "experiments" or node.module == "minilora.course.exercises"
+
+
 @pytest.mark.parametrize("lesson", [lesson for lesson in EVERY if lesson != "09_interview"])
 def test_a_slider_comes_after_something_static(lesson):
     sources = code(lesson)
