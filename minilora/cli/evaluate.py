@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     settings = {
         name: default if getattr(args, name) is None else getattr(args, name) for name, default in defaults.items()
     }
-    template = template if args.template is None else rows.pattern(args.template, tokenizer)
+    template = rows.pattern(args.template, template)
     file = rows.read(args.data, settings)
     data, report = rows.encoded(file, range(len(file.records)), tokenizer, template, settings)
     out.say("data", f"{file.path}: {len(data.labels)} {'rows' if data.is_text else 'records'}", *report)

@@ -14,11 +14,11 @@ import numpy as np
 
 import minilora
 from minilora import machine
-from minilora.adapters import METHODS, count_parameters, quantize_linears, save_adapter
+from minilora.adapters import METHODS, count_parameters, save_adapter
 from minilora.analysis import memory
 from minilora.cli import methods, models, output, rows
 from minilora.cli.folder import RunFolder
-from minilora.data import EpochBatches, Template
+from minilora.data import EpochBatches, Layout
 from minilora.data.batching import sha256
 from minilora.nn import Llama
 from minilora.nn.checkpointing import checkpoint_blocks
@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _option(held_out, "eval_fraction", float, "the share of --data that is held out, drawn by --seed")
     rows.add_arguments(data)
     model = parser.add_argument_group("model")
-    model.add_argument("--model", metavar="MODEL", help="base, or a .npz that merge wrote (default: base)")
+    model.add_argument("--model", metavar="MODEL", help=f"{models.MODELS} (default: base)")
     model.add_argument(
         "--quantize", metavar="CODE", help="put the linear layers in four bits first: nf4, int4, fp4, ..."
     )
@@ -141,13 +141,13 @@ def stopped(args: argparse.Namespace) -> str:
 
 def _finetune(settings: dict[str, Any], folder: RunFolder, out: output.Output) -> int:
     started = time.perf_counter()
-    model, tokenizer = models.open_model(settings["model"])
+    model, tokenizer, own_template, _ = models.open_model(settings["model"], _quantization(settings))
     limit = model.config.max_position_embeddings
     if settings["max_length"] is None:
         settings["max_length"] = min(MAX_LENGTH, limit)
     if settings["max_length"] > limit:
         raise ValueError(f"--max-length must be at most {limit} with this model, got {settings['max_length']}")
-    template = rows.pattern(settings["template"], tokenizer)
+    template = rows.pattern(settings["template"], own_template)
     training, held_out, report = rows.split(settings["data"], settings["eval_data"], tokenizer, template, settings)
     if settings["batch_size"] > len(training.labels):
         report.append(
@@ -156,10 +156,6 @@ def _finetune(settings: dict[str, Any], folder: RunFolder, out: output.Output) -
     out.say("data", *report)
 
     config = methods.config_of(settings["method"], settings["method_config"])
-    if settings["quantize"] is not None:
-        quantize_linears(
-            model, settings["quantize"], block_size=settings["block_size"], double_quant=settings["double_quant"]
-        )
     METHODS[settings["method"]].apply(model, config, rng=np.random.default_rng(settings["seed"]))
     if settings["gradient_checkpointing"]:
         checkpoint_blocks(model)
@@ -268,16 +264,11 @@ def _scores(model: Llama, held_out: rows.Rows, batch_size: int) -> HeldOut:
     return HeldOut(model, held_out.token_ids, held_out.labels, batch_size=batch_size)
 
 
-def _notes(settings, template: Template, training, held_out, batch_size, config: TrainingConfig) -> dict[str, Any]:
+def _notes(settings, template: Layout, training, held_out, batch_size, config: TrainingConfig) -> dict[str, Any]:
     """What the adapter's file says of how it was made: nothing that differs between equal runs."""
-    quantization = None
-    if settings["quantize"] is not None:
-        quantization = {name: settings[name] for name in ("block_size", "double_quant")} | {
-            "code": settings["quantize"]
-        }
     return {
         "model": settings["model"],
-        "quantization": quantization,
+        "quantization": _quantization(settings),
         "template": None if training.is_text else template.pattern,
         "max_length": settings["max_length"],
         "completion_only_loss": settings["completion_only_loss"],
@@ -290,6 +281,12 @@ def _notes(settings, template: Template, training, held_out, batch_size, config:
         "batch_size": batch_size,
         "training": asdict(config),
     }
+
+
+def _quantization(settings) -> dict[str, Any] | None:
+    if settings["quantize"] is None:
+        return None
+    return {"code": settings["quantize"]} | {name: settings[name] for name in ("block_size", "double_quant")}
 
 
 def _plan(model, trainer, settings, batch_size, length, config) -> dict[str, Any]:

@@ -21,7 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.add_argument("--prompt", required=True, metavar="TEXT", help="the input to answer; - reads it from stdin")
     models.add_arguments(parser)
-    parser.add_argument("--plain", action="store_true", help="continue the prompt as text instead of answering it")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--plain", action="store_true", help="continue the prompt as text instead of answering it")
+    how.add_argument(
+        "--chat", action="store_true", help="answer as in a conversation, by the model's own chat template"
+    )
     parser.add_argument("--max-new-tokens", type=int, metavar="N", help=f"(default: {MAX_NEW_TOKENS}, or what fits)")
     parser.add_argument(
         "--temperature", type=float, default=0.0, metavar="X", help="0 takes the likeliest (default: 0)"
@@ -36,8 +40,12 @@ def run(args: argparse.Namespace) -> int:
     """Print the answer, token by token; with --json the whole at the end."""
     out = output.Output(args)
     prompt = sys.stdin.read().rstrip("\n") if args.prompt == "-" else args.prompt
-    model, tokenizer, template, notes = models.open_with_adapter(args.model, args.adapter)
-    if args.plain or (notes and notes.get("template") is None):  # an adapter that was trained on plain text
+    opened = models.open_with_adapter(args.model, args.adapter)
+    model, tokenizer, template, notes = opened
+    trained_on_text = bool(notes) and notes.get("template") is None
+    if args.chat:
+        ids = models.chat_template(opened).prompt(prompt, tokenizer)
+    elif args.plain or trained_on_text:
         bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
         ids = np.concatenate([np.array(bos, np.int64), tokenizer.encode(prompt)])
     else:

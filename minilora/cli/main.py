@@ -16,7 +16,21 @@ import os
 import sys
 
 import minilora
-from minilora.cli import adapters, base, doctor, evaluate, example, figures, finetune, generate, merge, plot, quantize
+from minilora.cli import (
+    adapters,
+    base,
+    chat,
+    doctor,
+    evaluate,
+    example,
+    export,
+    figures,
+    finetune,
+    generate,
+    merge,
+    plot,
+    quantize,
+)
 from minilora.interop.extras import MissingPackage
 
 COMMANDS = {
@@ -24,7 +38,9 @@ COMMANDS = {
     "finetune": finetune,
     "evaluate": evaluate,
     "generate": generate,
+    "chat": chat,
     "merge": merge,
+    "export": export,
     "adapters": adapters,
     "plot": plot,
     "quantize": quantize,

@@ -9,11 +9,14 @@ from typing import Any, NamedTuple
 from minilora import checks, schema
 from minilora.adapters import AdapterFile, load_adapter, quantize_linears, read_adapter
 from minilora.assets import load_base
-from minilora.data import ByteTokenizer, Template, Tokenizer
+from minilora.data import ByteTokenizer, ChatTemplate, Layout, Template, Tokenizer
+from minilora.interop import is_foreign, load_foreign, load_peft_adapter
+from minilora.interop.peft_options import CONFIG as PEFT_CONFIG
 from minilora.nn import Llama
 from minilora.nn.files import load_model
 
 BASE = "base"
+MODELS = "base, a .npz that merge wrote, a Hugging Face folder or a .gguf file"
 ADAPTER_FILE = "adapter.npz"  # in the folder of a run
 
 # What finetune notes in an adapter's file, and the commands rely on; anything else stays as it is.
@@ -27,57 +30,85 @@ NOTES = {
 
 
 class Opened(NamedTuple):
-    """A model ready to be asked. `notes`: how its adapter was trained, {} without one."""
+    """A model ready to be asked. `template`: how its inputs are laid out. `notes`: how its adapter was trained, {} without
+    one."""
 
     model: Llama
     tokenizer: Tokenizer
-    template: Template
+    template: Layout
     notes: dict[str, Any]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare --model and --adapter."""
-    parser.add_argument(
-        "--model", metavar="MODEL", help="base, or a .npz that merge wrote (default: what the adapter was trained on)"
-    )
-    parser.add_argument("--adapter", metavar="PATH", help="an adapter's file, or the folder of a run")
+    parser.add_argument("--model", metavar="MODEL", help=f"{MODELS} (default: what the adapter was trained on)")
+    parser.add_argument("--adapter", metavar="PATH", help="an adapter's file, the folder of a run, or a folder of PEFT")
 
 
-def open_model(model: str) -> tuple[Llama, Tokenizer]:
-    """The model that `--model` names, and its tokenizer. ValueError that says what there is for anything else."""
+def open_model(model: str, quantization: dict[str, Any] | None = None) -> Opened:
+    """The model that `--model` names, with its tokenizer and template. ValueError that says what there is for anything else.
+
+    `quantization`: {"code", "block_size", "double_quant"}, or None. A folder or GGUF file is quantized as it is read, so
+    that it is never whole in float32.
+    """
+    quantization = checked_quantization(quantization)
     if model == BASE:
-        return load_base(), ByteTokenizer()
-    if Path(model).suffix == ".npz":
-        loaded, _ = load_model(model)
+        opened, tokenizer = load_base(), ByteTokenizer()
+    elif Path(model).suffix == ".npz":
+        opened, _ = load_model(model)
         tokenizer = ByteTokenizer()
-        if loaded.config.vocab_size != tokenizer.vocab_size:
-            raise ValueError(f"{model} has {loaded.config.vocab_size} tokens, and its tokenizer is not known here")
-        return loaded, tokenizer
-    raise ValueError(f"--model must be base, or a .npz that merge wrote, got {model!r}")
+        if opened.config.vocab_size != tokenizer.vocab_size:
+            raise ValueError(f"{model} has {opened.config.vocab_size} tokens, and its tokenizer is not known here")
+    elif is_foreign(model):
+        return Opened(*load_foreign(model, quantize=quantization), {})
+    elif Path(model).is_dir():
+        raise ValueError(f"--model must be {MODELS}; {model!r} is a folder without config.json")
+    else:
+        raise ValueError(f"--model must be {MODELS}; got {model!r}")
+    if quantization is not None:
+        quantize_linears(opened, **quantization)
+    return Opened(opened, tokenizer, Template.suited_to(tokenizer), {})
 
 
 def open_with_adapter(model: str | None, adapter: str | None) -> Opened:
     """The model with the adapter on: quantized as it was in training, and with its template."""
     if adapter is None:
-        opened, tokenizer = open_model(model or BASE)
-        return Opened(opened, tokenizer, Template.suited_to(tokenizer), {})
+        return open_model(model or BASE)
+    if (Path(adapter) / PEFT_CONFIG).is_file():
+        if model is None:
+            raise ValueError(f"--model must be given for {adapter}: PEFT's files do not hold the base")
+        opened = open_model(model)
+        load_peft_adapter(opened.model, adapter)
+        return opened
     path = adapter_path(adapter)
-    notes = checked_notes(path, read_adapter(path))
-    opened, tokenizer = open_model(model or notes.get("model", BASE))
-    quantize_as_noted(opened, notes.get("quantization"))
-    load_adapter(opened, path)
+    file = read_adapter(path)
+    notes = checked_notes(path, file)
+    opened = open_model(model or notes.get("model", BASE), notes.get("quantization"))
+    load_adapter(opened.model, path)
     pattern = notes.get("template")
-    return Opened(opened, tokenizer, Template.suited_to(tokenizer) if pattern is None else Template(pattern), notes)
+    return opened._replace(template=opened.template if pattern is None else to_template(pattern), notes=notes)
 
 
-def quantize_as_noted(model: Llama, quantization: dict[str, Any] | None) -> None:
-    """Quantize the linear layers as `quantization` says: {"code", "block_size", "double_quant"}, or None for not at all."""
-    if quantization is not None:
-        known = {"code", "block_size", "double_quant"}
-        if quantization.keys() != known:
-            raise ValueError(f"quantization must have {sorted(known)}, got {sorted(quantization)}")
-        settings = dict(quantization)
-        quantize_linears(model, settings.pop("code"), **settings)
+def to_template(pattern: str) -> Template | ChatTemplate:
+    """The template that a pattern stands for: "chatml", "chatml:You are kind.", or a layout such as "{input}{target}"."""
+    return ChatTemplate.from_pattern(pattern) or Template(pattern)
+
+
+def chat_template(opened: Opened) -> ChatTemplate:
+    """The template for a conversation: what the adapter was trained with, or the model's own. ValueError if neither is one."""
+    source = getattr(opened.tokenizer, "chat_template", None)
+    own = None if source is None else ChatTemplate.from_jinja(source)
+    template = opened.template if isinstance(opened.template, ChatTemplate) else own
+    if template is None:
+        raise ValueError("a conversation needs a model with a chat template (ChatML), got one without; use generate")
+    return template
+
+
+def checked_quantization(quantization: dict[str, Any] | None) -> dict[str, Any] | None:
+    """`quantization` if it has {"code", "block_size", "double_quant"} and no more, or is None."""
+    if quantization is not None and quantization.keys() != (known := {"code", "block_size", "double_quant"}):
+        raise ValueError(f"quantization must have {sorted(known)}, got {sorted(quantization)}")
+    return quantization
 
 
 def adapter_path(path: str | os.PathLike) -> Path:

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minilora.data import DataFile, Record, Template, Tokenizer, encode, encode_text, hold_out, read_file
+from minilora.cli import models
+from minilora.data import DataFile, Layout, Record, Tokenizer, encode, encode_text, hold_out, read_file
 
 SHOWN_LINES = 8  # line numbers that a report lists
 
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, default_from: str = "") ->
         "--template",
         metavar="PATTERN",
         help="how input and target are joined, such as '{input}\\n{target}{eos}'; \\n is a line break "
-        f"({say.replace('%s', 'bos, input, sep, target, eos')})",
+        f"({say.replace('%s', 'bos, input, sep, target, eos, or the chat template of the model')})",
     )
     parser.add_argument("--max-length", type=int, metavar="N", help=f"tokens in a row ({say.replace('%s', '128')})")
     parser.add_argument(
@@ -52,7 +53,7 @@ def read(path: str, settings: dict[str, Any]) -> DataFile:
 
 
 def encoded(
-    file: DataFile, places: Sequence[int], tokenizer: Tokenizer, template: Template, settings: dict[str, Any]
+    file: DataFile, places: Sequence[int], tokenizer: Tokenizer, template: Layout, settings: dict[str, Any]
 ) -> tuple[Rows, list[str]]:
     """(rows, report) of the records at `places`. ValueError that names file and line of the first that does not fit."""
     records = [file.records[place] for place in places]
@@ -91,7 +92,7 @@ def encoded(
 
 
 def split(
-    data: str, eval_data: str | None, tokenizer: Tokenizer, template: Template, settings: dict[str, Any]
+    data: str, eval_data: str | None, tokenizer: Tokenizer, template: Layout, settings: dict[str, Any]
 ) -> tuple[Rows, Rows, list[str]]:
     """(rows to train on, held-out rows, report): held out is `eval_data`, or a share of `data` drawn by the seed."""
     file = read(data, settings)
@@ -123,11 +124,9 @@ def split(
     return training, held_out, report
 
 
-def pattern(text: str | None, tokenizer: Tokenizer) -> Template:
-    r"""The template of --template, where \n and \t stand for a line break and a tab; without one, the tokenizer's own."""
-    if text is None:
-        return Template.suited_to(tokenizer)
-    return Template(text.replace("\\n", "\n").replace("\\t", "\t"))
+def pattern(text: str | None, own: Layout) -> Layout:
+    r"""The template of --template, where \n and \t stand for a line break and a tab; without one, the model's own."""
+    return own if text is None else models.to_template(text.replace("\\n", "\n").replace("\\t", "\t"))
 
 
 def listed(lines: Sequence[int]) -> str:

@@ -5,7 +5,7 @@ from minilora.data.chat import ChatTemplate, Message
 from minilora.data.files import DataFile, hold_out, load_records, read_file
 from minilora.data.records import Encoded, Record, encode, encode_records, encode_text
 from minilora.data.tasks import TASKS, split
-from minilora.data.template import Template
+from minilora.data.template import Layout, Template
 from minilora.data.tokenizer import ByteTokenizer, Tokenizer
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "DataFile",
     "Encoded",
     "EpochBatches",
+    "Layout",
     "Message",
     "RandomCrops",
     "Record",

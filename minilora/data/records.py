@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minilora import checks
-from minilora.data.template import Template
+from minilora.data.template import Layout, Template
 from minilora.data.tokenizer import Tokenizer, check_tokenizer
 
 IGNORED = -100  # a label that does not count, as in PyTorch and Hugging Face
@@ -37,7 +37,7 @@ def encode_records(
     records: Sequence[tuple[str, str]],
     tokenizer: Tokenizer,
     *,
-    template: Template | None = None,
+    template: Layout | None = None,
     max_length: int = 128,
     truncation: bool = False,
     completion_only_loss: bool = True,
@@ -63,7 +63,7 @@ def encode(
     records: Sequence[tuple[str, str]],
     tokenizer: Tokenizer,
     *,
-    template: Template | None = None,
+    template: Layout | None = None,
     max_length: int = 128,
     truncation: str = "error",
     completion_only_loss: bool = True,
@@ -82,7 +82,7 @@ def encode(
     checks.boolean("completion_only_loss", completion_only_loss)
     check_tokenizer("tokenizer", tokenizer)
     if template is not None:
-        checks.instance("template", template, Template)
+        checks.instance("template", template, Layout, hint="such as Template() or ChatTemplate()")
     template = Template.suited_to(tokenizer) if template is None else template
     rows, kept, cut, dropped = [], [], [], []
     for number, record in enumerate(records):

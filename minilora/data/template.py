@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -10,6 +11,18 @@ from minilora.data.tokenizer import Tokenizer, check_tokenizer
 
 SPECIAL = ("bos", "sep", "eos")
 _FIELD = re.compile(r"\{(\w+)\}")
+
+
+@runtime_checkable
+class Layout(Protocol):
+    """How an (input, target) pair becomes tokens: `Template` by a pattern, `ChatTemplate` as a turn of a conversation."""
+
+    def encode(self, record: tuple[str, str], tokenizer: Tokenizer, *, cut: int = 0) -> tuple[np.ndarray, int]:
+        """(ids, first_counted): the tokens of the pair, and where in them the target starts. `cut`: how many tokens the
+        input loses at its start."""
+
+    def prompt(self, text: str, tokenizer: Tokenizer) -> np.ndarray:
+        """The tokens after which the model has to say the target of the input `text`.    (length,) int64"""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 from minilora import checks
 from minilora.data.batching import sha256
 from minilora.data.records import IGNORED
-from minilora.data.template import Template
+from minilora.data.template import Layout, Template
 from minilora.data.tokenizer import Tokenizer, check_tokenizer
 from minilora.nn import Llama, generate, ops
 from minilora.nn.llama import check_labels
@@ -82,7 +82,7 @@ def answers(
     inputs: Sequence[str],
     tokenizer: Tokenizer,
     *,
-    template: Template | None = None,
+    template: Layout | None = None,
     max_new_tokens: int = 32,
 ) -> list[str]:
     """What the model says to each input by greedy decoding, up to its end or `max_new_tokens`.
@@ -95,7 +95,7 @@ def answers(
     if not inputs:
         raise ValueError("inputs must be a list of at least one text, got an empty one")
     if template is not None:
-        checks.instance("template", template, Template)
+        checks.instance("template", template, Layout, hint="such as Template() or ChatTemplate()")
     template = Template.suited_to(tokenizer) if template is None else template
     texts = []
     for text in inputs:

@@ -1,6 +1,8 @@
 """A small model in a file and small data beside it, so that commands run in a moment, in this process."""
 
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ import pytest
 from minilora import Llama, LlamaConfig
 from minilora.cli import main
 from minilora.nn.files import save_model
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "interop"))  # for ggufs.py
 
 TINY = LlamaConfig(
     vocab_size=256, hidden_size=16, intermediate_size=24, num_hidden_layers=2, max_position_embeddings=64
@@ -64,3 +68,31 @@ def trained(finetune, place):
     """The folder of a finished run."""
     assert finetune()[0] == 0
     return place / "run"
+
+
+CHAT = (
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
+    "{{ '<|im_start|>system\nBe kind.<|im_end|>\n' }}{% endif %}"
+    "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+@pytest.fixture
+def chat_model(place):
+    """chat.gguf: a small model with a byte-level tokenizer and ChatML."""
+    pytest.importorskip("gguf")
+    pre_tokenizers = pytest.importorskip("tokenizers").pre_tokenizers
+    from ggufs import write_gguf
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *alphabet, "th"]
+    config = LlamaConfig(
+        vocab_size=len(tokens), hidden_size=64, intermediate_size=32, num_hidden_layers=1, max_position_embeddings=150
+    )
+    kinds = [3] * 3 + [1] * (len(tokens) - 3)
+    changes = {"tokenizer.ggml.token_type": kinds, "tokenizer.chat_template": CHAT}
+    changes |= {"tokenizer.ggml.bos_token_id": 1, "tokenizer.ggml.eos_token_id": 2}
+    model = Llama(config, rng=np.random.default_rng(0))
+    write_gguf(model, place / "chat.gguf", vocabulary=(tokens, ["t h"]), changes=changes)
+    return place / "chat.gguf"

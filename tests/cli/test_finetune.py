@@ -214,7 +214,11 @@ ERRORS = [
     (("--data", "empty.jsonl"), 2, "empty.jsonl holds no records"),
     (("--data", "tiny.npz"), 2, "path must end in .jsonl or .csv or .txt"),
     (("--input-field", "question"), 2, "there is no field 'question'; its fields are 'input', 'target'"),
-    (("--model", "gpt2"), 2, "--model must be base, or a .npz that merge wrote, got 'gpt2'"),
+    (
+        ("--model", "gpt2"),
+        2,
+        "--model must be base, a .npz that merge wrote, a Hugging Face folder or a .gguf file; got 'gpt2'",
+    ),
     (("--model", "my.npz"), 2, "my.npz is damaged, forged or not a file of minilora"),
     (("--model", "absent.npz"), 2, "absent.npz does not exist"),
     (("--r", 17), 2, "r must be at most 16 for layers.0.self_attn.q_proj of shape (16, 16), got 17"),

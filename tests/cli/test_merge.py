@@ -34,6 +34,6 @@ def test_what_no_weight_can_express_is_refused(command, place):
 
 def test_errors_that_a_user_meets(command, trained):
     code, _, said = command("merge", "--adapter", "run", "--out", "merged.bin")
-    assert code == 2 and "--out must end in .npz, got 'merged.bin'" in said
+    assert code == 2 and "--out must end in .npz or be a folder, got 'merged.bin'" in said
     code, _, said = command("merge", "--adapter", "nowhere", "--out", "merged.npz")
     assert code == 2 and "nowhere does not exist" in said
