@@ -125,8 +125,9 @@ class InstalledAdapter(Module):
 
     @property
     def factor(self) -> float | None:
-        """How strongly it acts, relative to its training; None where that has no meaning."""
-        return next(iter(self.parts.values())).factor
+        """How strongly it acts, relative to its training; None where that has no meaning for one of its parts."""
+        factors = [part.factor for part in self.parts.values()]
+        return None if None in factors else factors[0]
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         for path, part in self.parts.items():

@@ -9,7 +9,7 @@ from minilora.adapters.adapter import get_adapter, plain
 from minilora.adapters.lora import LoRA, LoraConfig
 from minilora.adapters.lora_linear import LoRALinear
 from minilora.adapters.surgery import check_new_adapter, put_on
-from minilora.nn.module import Module
+from minilora.nn.module import Module, Parameter
 
 
 def combine_adapters(model: Module, weights: Mapping[str, float], adapter_name: str) -> list[str]:
@@ -44,7 +44,7 @@ def combine_adapters(model: Module, weights: Mapping[str, float], adapter_name: 
         rank_pattern={plain(path): r for path, r in ranks.items()},
         alpha_pattern={plain(path): r for path, r in ranks.items()},
     )
-    parts = {path: LoRA(config, A, B, float(len(A))) for path, (A, B) in stacked.items()}
+    parts = {path: LoRA(config, Parameter(A), Parameter(B), float(len(A))) for path, (A, B) in stacked.items()}
     return put_on(model, adapter_name, parts, LoRALinear)
 
 

@@ -99,25 +99,30 @@ class LoRA(AdapterPart):
     def __init__(
         self,
         config: LoraConfig,
-        lora_A: np.ndarray,
-        lora_B: np.ndarray,
+        lora_A: Parameter,
+        lora_B: Parameter,
         alpha: float,
         start: Start | None = None,
     ):
         super().__init__(config)
-        self.lora_A, self.lora_B = Parameter(lora_A), Parameter(lora_B)
-        self.scaling, self.factor = config.scaling(len(lora_A), alpha), 1.0
+        self.lora_A, self.lora_B = lora_A, lora_B
+        self.scaling, self.factor = config.scaling(self.r, alpha), 1.0
         self.lora_alpha = Parameter(np.array([alpha], lora_A.dtype)) if config.trainable_alpha else None
         self.start = start
         if start is not None and start.quantization is not None:
             self.factor = None  # the base is another one, so there is no update of which to take a share
 
     @property
+    def r(self) -> int:
+        """The rank."""
+        return self.lora_A.shape[0]
+
+    @property
     def strength(self) -> float:
         """s, the factor before B A."""
         scaling = self.scaling
         if self.lora_alpha is not None:
-            scaling = self.config.scaling(len(self.lora_A.value), float(self.lora_alpha.value[0]))
+            scaling = self.config.scaling(self.r, float(self.lora_alpha.value[0]))
         return scaling if self.factor is None else scaling * self.factor
 
     def beneath(self, base_layer: LinearFace) -> LinearFace:
@@ -157,7 +162,7 @@ class LoRA(AdapterPart):
         """Where alpha is learned: only the product s B enters y, so ds = sum d(s B) * B, and s = alpha / r (or / sqrt(r))."""
         if self.lora_alpha is not None:
             ds = np.vdot(dsB, self.lora_B.value)
-            per_alpha = self.config.scaling(len(self.lora_A.value), 1.0) * (1.0 if self.factor is None else self.factor)
+            per_alpha = self.config.scaling(self.r, 1.0) * (1.0 if self.factor is None else self.factor)
             self.lora_alpha.accumulate(np.full(1, ds * per_alpha, self.lora_alpha.dtype))
 
     def update(self) -> np.ndarray:

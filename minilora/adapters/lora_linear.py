@@ -12,7 +12,7 @@ from minilora.adapters.surgery import check_new_adapter, put_on
 from minilora.adapters.targets import match_targets, pattern_value
 from minilora.adapters.variants import DoRA
 from minilora.nn.layers import Linear, LinearFace
-from minilora.nn.module import Module, Parameter
+from minilora.nn.module import Constant, Module, Parameter, PendingConstant, PendingParameter
 
 
 class LoRALinear(AdapterLayer, LinearFace):
@@ -71,23 +71,23 @@ class LoRALinear(AdapterLayer, LinearFace):
 
 
 def lora_beside(layer: LinearFace, config: LoraConfig, rng: np.random.Generator | None, path: str = "") -> LoRA:
-    """The part for one layer: its start drawn or computed, or, without `rng`, zero (a file will fill it).
+    """The part for one layer: its start drawn or computed, or, without `rng`, still to be filled by a file.
 
     `path` decides what `rank_pattern` and `alpha_pattern` say.
     """
     r = pattern_value(config.rank_pattern, path, config.r)
     alpha = pattern_value(config.alpha_pattern, path, config.lora_alpha)
-    starts, start = _zeros(layer, r), None
-    if rng is not None and config.init_lora_weights == "gaussian":
-        starts = inits.gaussian(r, layer.in_features, rng), starts[1]
-    elif rng is not None and config.init_lora_weights is True:
-        starts = inits.uniform(r, layer.in_features, rng), starts[1]
-    elif config.init_lora_weights in ("pissa", "loftq"):
-        scaling, taken = config.scaling(r, alpha), starts
-        if rng is not None:
-            starts, taken = _within(bare(layer).dense_weight(), r, scaling, config)
-        start = Start(*_cast(taken, layer), scaling, config.loftq_config)
-    part = (DoRA if config.use_dora else LoRA)(config, *_cast(starts, layer), alpha, start)
+    scaling, shapes = config.scaling(r, alpha), ((r, layer.in_features), (layer.out_features, r))
+    within = config.init_lora_weights in ("pissa", "loftq")  # the weight itself
+    if rng is None:
+        matrices = [PendingParameter(shape, layer.dtype) for shape in shapes]
+        taken = [PendingConstant(shape, layer.dtype) for shape in shapes]
+    else:
+        found = _within(bare(layer).dense_weight(), r, scaling, config) if within else (_drawn(config, shapes, rng), ())
+        matrices, taken = ([matrix.astype(layer.dtype) for matrix in pair] for pair in found)
+        matrices, taken = map(Parameter, matrices), map(Constant, taken)
+    start = Start(*taken, scaling, config.loftq_config) if within else None
+    part = (DoRA if config.use_dora else LoRA)(config, *matrices, alpha, start)
     if config.use_dora and rng is not None:
         part.take_magnitude(bare(layer))
     return part
@@ -110,20 +110,8 @@ def check_start(config: LoraConfig, layer: LinearFace, path: str = "") -> None:
         )
 
 
-def lora_bytes(model: Module, config: LoraConfig) -> int:
-    """What A and B take: r (in + out) values for each target that is not trained whole."""
-    whole = named(model, config.modules_to_save)
-    layers = {
-        path: layer for path, layer in match_targets(model, config.target_modules).items() if plain(path) not in whole
-    }
-    return sum(
-        pattern_value(config.rank_pattern, path, config.r) * sum(layer.weight_shape) * layer.dtype.itemsize
-        for path, layer in layers.items()
-    )
-
-
 def lora_parts(model: Module, config: LoraConfig, rng: np.random.Generator | None) -> dict[str, AdapterPart]:
-    """The LoRA of each target layer by path, drawn, or zero without `rng`, and copies of what is trained whole
+    """The LoRA of each target layer by path, drawn, or to be filled without `rng`, and copies of what is trained whole
     (`modules_to_save`), which then gets no LoRA. Changes nothing."""
     layers = match_targets(model, config.target_modules)
     whole = own_weights(model, config, named(model, config.modules_to_save))
@@ -159,12 +147,10 @@ def lora_layers(model: Module) -> dict[str, LoRALinear]:
     return {path: module for path, module in model.named_modules() if isinstance(module, LoRALinear)}
 
 
-def _zeros(layer, r):
-    return np.zeros((r, layer.in_features)), np.zeros((layer.out_features, r))
-
-
-def _cast(matrices, layer):
-    return (matrix.astype(layer.dtype) for matrix in matrices)
+def _drawn(config, shapes, rng):
+    (r, in_features), (out_features, _) = shapes
+    draw = inits.gaussian if config.init_lora_weights == "gaussian" else inits.uniform
+    return draw(r, in_features, rng), np.zeros((out_features, r))
 
 
 def _within(weight, r, scaling, config):

@@ -55,7 +55,7 @@ def merge_lora(model: Module, *, keep_unmerged: bool = True) -> list[str]:
     refuse_merged(model)
     layers = adapter_layers(model)
     if not layers:
-        raise ValueError("model must have LoRA layers, got none; apply_lora(model, ...) puts them on")
+        raise ValueError("model must have an adapter, got none; apply_lora(model, ...) puts one on")
     acting = [path for path, layer in layers.items() if layer.acting is not None]
     if not acting:
         raise ValueError("model must have an active adapter to merge, got none; set_adapter(model, name) first")

@@ -7,7 +7,7 @@ from typing import Any
 from minilora.adapters.adapter import AdapterLayer, AdapterPart
 from minilora.adapters.bottleneck import BottleneckConfig, BottleneckLayer, apply_bottleneck, bottleneck_parts
 from minilora.adapters.lora import LoraConfig
-from minilora.adapters.lora_linear import LoRALinear, apply_lora, lora_bytes, lora_parts
+from minilora.adapters.lora_linear import LoRALinear, apply_lora, lora_parts
 from minilora.adapters.partial import (
     FullConfig,
     OwnLayer,
@@ -26,9 +26,8 @@ from minilora.adapters.virtual import VirtualTokens
 class Method:
     """`config`: the class of its configs. `apply(model, config, rng=..., adapter_name=...)` puts it on.
 
-    `parts(model, config, rng)` makes its parts by path without touching the model, drawn, or empty where rng is None (a file
-    fills them); `layer` is the class that wraps what stands at those paths. `least_bytes(model, config)`: what the parts
-    take before they are filled, where the config alone decides it.
+    `parts(model, config, rng)` makes its parts by path without touching the model: drawn, or, where rng is None, still to be
+    filled by `InstalledAdapter(name, parts).load_state(arrays)`. `layer` is the class that wraps what stands at those paths.
     """
 
     name: str
@@ -36,13 +35,12 @@ class Method:
     apply: Callable[..., list[str]]
     parts: Callable[..., dict[str, AdapterPart]]
     layer: type[AdapterLayer]
-    least_bytes: Callable[..., int] = lambda model, config: 0
 
 
 METHODS = {
     method.name: method
     for method in (
-        Method("lora", LoraConfig, apply_lora, lora_parts, LoRALinear, lora_bytes),
+        Method("lora", LoraConfig, apply_lora, lora_parts, LoRALinear),
         Method("bottleneck", BottleneckConfig, apply_bottleneck, bottleneck_parts, BottleneckLayer),
         Method("prefix", PrefixConfig, apply_prefix, prefix_parts, VirtualTokens),
         Method("prompt", PromptConfig, apply_prompt, prompt_parts, VirtualTokens),

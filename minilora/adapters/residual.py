@@ -39,8 +39,8 @@ class Start(Module):
     lora_A: (r, in)   lora_B: (out, r), constant   `quantization`: how what is left is stored; None leaves it as it is.
     """
 
-    def __init__(self, lora_A: np.ndarray, lora_B: np.ndarray, scaling: float, quantization: LoftQConfig | None):
-        self.lora_A, self.lora_B = Constant(lora_A), Constant(lora_B)
+    def __init__(self, lora_A: Constant, lora_B: Constant, scaling: float, quantization: LoftQConfig | None):
+        self.lora_A, self.lora_B = lora_A, lora_B
         self.scaling, self.quantization = scaling, quantization
         self.quantized: QuantizedLinear | None = None  # made when it is first needed, and kept
 

@@ -108,9 +108,6 @@ def load_adapter(model: Module, path: str | os.PathLike, adapter_name: str = "de
             "weights, dtype and quantization, or pass force=True"
         )
     try:
-        held, needed = sum(a.nbytes for a in file.arrays.values()), method.least_bytes(model, file.config)
-        if needed > 2 * held + storage.SPARE_BYTES:  # a forged rank must not decide how much memory is asked for
-            raise ValueError(f"its config asks for {needed:,} bytes of parameters, but it holds {held:,}")
         parts = method.parts(model, file.config, None)
         adapter = InstalledAdapter(adapter_name, parts)
         dtypes = {name: parameter.dtype for name, parameter in adapter.named_parameters()}
@@ -120,13 +117,16 @@ def load_adapter(model: Module, path: str | os.PathLike, adapter_name: str = "de
             for name, array in arrays.items()
             if name in dtypes and array.dtype.kind == "f" and array.dtype.itemsize < dtypes[name].itemsize
         ]
+        if (file.factor is None) != (adapter.factor is None):
+            faults.append(f"its factor must be {'null' if adapter.factor is None else 'a number'}, got {file.factor}")
         adapter.load_state(arrays)
     except ValueError as error:
         faults.append(str(error))
     if faults:
         raise ValueError(f"{path} does not fit this model: {'; '.join(faults)}")
-    for part in parts.values():
-        part.factor = file.factor
+    if file.factor is not None:
+        for part in parts.values():
+            part.factor = file.factor
     put_on(model, adapter_name, parts, method.layer)
     return file.config
 

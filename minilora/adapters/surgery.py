@@ -72,9 +72,10 @@ def scale_adapter(model: Module, adapter_name: str, factor: float) -> None:
     adapter = get_adapter(model, adapter_name)
     factor = checks.real("factor", factor)
     if adapter.factor is None:
+        part = next(part for part in adapter.parts.values() if part.factor is None)
         raise ValueError(
-            f"adapter_name must be a LoRA or a bottleneck to be scaled, got {adapter_name!r}: "
-            f"{type(adapter.config).__name__} has no strength"
+            f"adapter_name must be a LoRA or a bottleneck to be scaled, got {adapter_name!r}, whose {type(part).__name__} has "
+            "no strength: it replaces or precedes what the base does"
         )
     for part in adapter.parts.values():
         part.factor = factor
@@ -112,7 +113,7 @@ def some_adapters(model: Module) -> dict[str, AdapterLayer]:
     """`adapter_layers`, or ValueError if there are none."""
     layers = adapter_layers(model)
     if not layers:
-        raise ValueError("model must have LoRA layers, got none; apply_lora(model, ...) puts them on")
+        raise ValueError("model must have an adapter, got none; apply_lora(model, ...) puts one on")
     return layers
 
 

@@ -25,13 +25,13 @@ class DoRA(LoRA):
     def __init__(
         self,
         config: LoraConfig,
-        lora_A: np.ndarray,
-        lora_B: np.ndarray,
+        lora_A: Parameter,
+        lora_B: Parameter,
         alpha: float,
         start: Start | None = None,
     ):
         super().__init__(config, lora_A, lora_B, alpha, start)
-        self.lora_magnitude_vector = Parameter(np.ones(len(lora_B), lora_B.dtype))
+        self.lora_magnitude_vector = Parameter(np.ones(lora_B.shape[0], lora_B.dtype))
 
     def take_magnitude(self, base_layer: LinearFace) -> None:
         """Start at the lengths that the rows have."""

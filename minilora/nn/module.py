@@ -128,6 +128,13 @@ class Constant(Parameter):
         super().__init__(value, trainable=False)
 
 
+class PendingConstant(PendingParameter, Constant):
+    """A constant whose value is still to come."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype):
+        PendingParameter.__init__(self, shape, dtype, trainable=False)
+
+
 class Module:
     """A layer: parameters and child layers are its plain attributes (a list of layers counts too).
 

@@ -83,7 +83,7 @@ def test_refusals(rng, make_model, all_linear):
     model = make_model()
     with pytest.raises(ValueError, match="merged layers, got none"):
         unmerge_lora(model)
-    with pytest.raises(ValueError, match="LoRA layers, got none"):
+    with pytest.raises(ValueError, match="must have an adapter, got none"):
         merge_lora(model)
     apply_lora(model, all_linear, rng=rng)
     for layer in lora_layers(model).values():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from minilora import LoraConfig, apply_lora, quantize_linears, set_adapter
+from minilora import LoraConfig, apply_lora, quantize_linears, scale_adapter, set_adapter
 from minilora.adapters import (
     FullConfig,
     PartialConfig,
@@ -79,6 +79,8 @@ def test_what_is_saved_whole_gets_no_lora(rng, make_model, ids, step):
         layer.lora_B.value[...] = 0.1
     step(model, ids)
     assert all((array != state[name]).any() for name, array in get_adapter(model).state().items())
+    with pytest.raises(ValueError, match="has no strength"):
+        scale_adapter(model, "default", 0.5)  # a whole weight cannot be taken by half
 
 
 def test_plain_unfreezing_trains_the_base(rng, make_model, ids):

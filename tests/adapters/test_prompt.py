@@ -44,7 +44,7 @@ def test_virtual_tokens_take_positions_in_generation_too(rng, make_model, ids):
 def test_it_has_no_strength(rng, make_model):
     model = make_model()
     apply_prompt(model, PromptConfig(), rng=rng)
-    with pytest.raises(ValueError, match="PromptConfig has no strength"):
+    with pytest.raises(ValueError, match="whose Prompt has no strength"):
         scale_adapter(model, "default", 0.5)
 
 

@@ -226,6 +226,13 @@ def test_metadata_is_checked_by_type_and_range(model, saved, tmp_path, change, m
     assert adapter_names(model) == ["default"]
 
 
+def test_a_factor_belongs_to_what_has_a_strength(model, saved, tmp_path):
+    path = changed(saved, tmp_path / "changed.npz", factor=None)
+    with pytest.raises(ValueError, match="its factor must be a number, got None"):
+        load_adapter(model, path, "new")
+    assert adapter_names(model) == ["default"]
+
+
 def test_missing_metadata_is_an_error(model, saved, tmp_path):
     arrays, note = storage.load_arrays(saved)
     for lacking in note:

@@ -190,7 +190,7 @@ def test_freeze_and_count(make_model, ids):
 
 
 def test_no_adapter_says_so(make_model):
-    with pytest.raises(ValueError, match="LoRA layers, got none"):
+    with pytest.raises(ValueError, match="must have an adapter, got none"):
         disable_adapters(make_model()).__enter__()
     with pytest.raises(ValueError, match="'one', but the model has none"):
         set_adapter(make_model(), "one")
