@@ -18,7 +18,7 @@ TOP_PAD = 2**27  # bytes: how much the heap grows at a time
 
 
 def cores() -> int:
-    """How many cores this process may use (its affinity, where the system tells it)."""
+    """How many cores this process may use (its affinity, where the system knows it)."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

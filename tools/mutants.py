@@ -96,7 +96,7 @@ def report(names, options):
     for name in names:
         if state[name] in (SURVIVED, UNTESTED):
             place, change = diff(name)
-            why = [r["why"] for r in reasons if r["in"] == place and r["line"] in change]
+            why = [r["why"] for r in reasons if r["in"] in ("*", place) and r["line"] in change]
             (explained if why else left).append((place, change, state[name], why[0] if why else ""))
     share = f"{total[KILLED] / tried:.1%}" if tried else "none"
     drawn = f"{len(names)} mutants drawn with seed {options.seed}" if options.sample else f"all {len(names)} mutants"

@@ -39,7 +39,7 @@ class RandomCrops:
 
 
 class EpochBatches:
-    """Rows of (token_ids, labels), shuffled again each epoch, each once an epoch; a last, smaller batch is dropped.
+    """Rows of (token_ids, labels), shuffled again in each epoch, each once per epoch; a last, smaller batch is dropped.
 
     token_ids, labels: (N, T). Columns that are padding in the whole batch are cut off. ValueError for a row without a
     label that counts: nothing can be learned from it.

@@ -41,7 +41,7 @@ def sections(text: str) -> list[tuple[str, str]]:
     """(heading, body) of each section; a paragraph that came before is left out, and so is what is then empty."""
     marks = list(_HEADING.finditer(text))
     ends = [mark.start() for mark in marks[1:]] + [len(text)]
-    seen, found = set(), []
+    seen, parts = set(), []
     for mark, end in zip(marks, ends, strict=True):
         fresh = []
         for paragraph in re.split(r"\n\s*\n", text[mark.end() : end]):
@@ -50,22 +50,22 @@ def sections(text: str) -> list[tuple[str, str]]:
                 seen.add(key)
                 fresh.append(paragraph.strip("\n"))
         if fresh:
-            found.append((mark.group(1), "\n\n".join(fresh)))
-    return found
+            parts.append((mark.group(1), "\n\n".join(fresh)))
+    return parts
 
 
-def split_sections(found: list[tuple[str, str]], every: int = 10) -> tuple[list, list]:
+def split_sections(parts: list[tuple[str, str]], every: int = 10) -> tuple[list, list]:
     """(training sections, held-out sections): every `every`-th is held out, starting with the fifth or so."""
     checks.integer("every", every, low=2)
-    held_out = [s for i, s in enumerate(found) if i % every == every // 2]
-    training = [s for i, s in enumerate(found) if i % every != every // 2]
+    held_out = [s for i, s in enumerate(parts) if i % every == every // 2]
+    training = [s for i, s in enumerate(parts) if i % every != every // 2]
     return training, held_out
 
 
-def encode_sections(found: list[tuple[str, str]], tokenizer: ByteTokenizer) -> np.ndarray:
+def encode_sections(parts: list[tuple[str, str]], tokenizer: ByteTokenizer) -> np.ndarray:
     """All sections as one row of tokens, each `bos heading sep body eos`.    (length,) uint8"""
     pieces = []
-    for heading, body in found:
+    for heading, body in parts:
         pieces += [
             [tokenizer.bos_token_id],
             tokenizer.encode(heading),

@@ -42,7 +42,7 @@ def encode_records(
     truncation: bool = False,
     completion_only_loss: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A row a record, `bos input sep target eos` unless `template` says otherwise -> token_ids, labels: (N, T) int64.
+    """One row per record, `bos input sep target eos` unless `template` says otherwise -> token_ids, labels: (N, T) int64.
 
     Labels are shifted (labels[t] is the token after token_ids[t]) and count from the target on, or everywhere with
     `completion_only_loss=False`; all others are -100. The model is causal, so padding on the right needs no mask.

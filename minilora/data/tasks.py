@@ -83,16 +83,16 @@ def split(task: str, n_train: int, n_eval: int, *, seed: int) -> tuple[list[Reco
     make = TASKS[checks.one_of("task", task, TASKS)]
     rng = np.random.default_rng(checks.integer("seed", seed, low=0))
     total = checks.integer("n_train", n_train, low=1) + checks.integer("n_eval", n_eval, low=1)
-    found: dict[str, Record] = {}
+    records: dict[str, Record] = {}
     idle = 0
-    while idle < 1000 + 20 * len(found):  # draws in a row that gave nothing new: so many mean that nothing is left
+    while idle < 1000 + 20 * len(records):  # draws in a row that gave nothing new: so many mean that nothing is left
         record = make(rng)
-        idle = idle + 1 if record.input in found else 0
-        found.setdefault(record.input, record)
-        if len(found) == total:
-            records = list(found.values())
-            return records[:n_train], records[n_train:]
+        idle = idle + 1 if record.input in records else 0
+        records.setdefault(record.input, record)
+        if len(records) == total:
+            drawn = list(records.values())
+            return drawn[:n_train], drawn[n_train:]
     raise ValueError(
-        f"n_train + n_eval must be at most the number of different inputs that task {task!r} gives, about {len(found)}, "
+        f"n_train + n_eval must be at most the number of different inputs that task {task!r} gives, about {len(records)}, "
         f"got {total}"
     )

@@ -66,7 +66,7 @@ class FileTensor:
         return values if dtype is None else values.astype(dtype, copy=False)
 
     def as_quantized(self, dtype: np.dtype) -> QuantizedTensor | None:
-        """None: what this file holds is no code of ours."""
+        """None: what this file holds is not one of our codes."""
         return None
 
 

@@ -61,7 +61,7 @@ def _package(name, path):
 
 
 def _file(name):
-    """The file of a module, or None: names that are no modules have none, and neither has what was typed in."""
+    """The file of a module, or None: names that are not modules have none, and neither has what was typed in."""
     first, *rest = name.split(".")
     if first != PACKAGE.name:
         path = getattr(sys.modules.get(name), "__file__", None)

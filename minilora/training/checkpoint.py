@@ -29,7 +29,7 @@ METADATA = {
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that is damaged, or that belongs to another run than the one that wants to resume from it."""
+    """A checkpoint that is damaged, or that belongs to another run than the one that is to resume from it."""
 
 
 class Checkpoint(NamedTuple):

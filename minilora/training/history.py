@@ -49,7 +49,7 @@ class Log:
             file.write(json.dumps(entry) + "\n")
 
     def read(self) -> list[dict[str, Any]]:
-        """The entries, in order; a line that is not whole is passed over. Empty if there is no file."""
+        """The entries, in order; an incomplete line is skipped. Empty if there is no file."""
         if not self.path.is_file():
             return []
         entries = []

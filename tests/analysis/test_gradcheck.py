@@ -136,11 +136,15 @@ REFUSED = [
     (lambda x, rng: gradcheck(softmax(1.0), x, rng=rng, module=3), TypeError, "module must be a Module"),
     (lambda x, rng: gradcheck(softmax(1.0), x, rng=rng, tolerance=0), ValueError, "tolerance must be greater than 0"),
     (lambda x, rng: gradcheck(softmax(1.0), x, rng=rng, directions=1.5), TypeError, "directions must be an int"),
-    (lambda x, rng: gradcheck(lambda: (1.0, lambda dy: None), rng=rng), ValueError, "nothing to check"),
+    (
+        lambda x, rng: gradcheck(lambda: (1.0, lambda dy: None), rng=rng),
+        ValueError,
+        "inputs must include.*nothing to check",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("call", "error", "message"), REFUSED, ids=[message for _, _, message in REFUSED])
 def test_refused(rng, call, error, message):
-    with pytest.raises(error, match=message):
+    with pytest.raises(error, match=f"^({message})"):
         call(rng.standard_normal((3, 4)), rng)
