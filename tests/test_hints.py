@@ -27,7 +27,12 @@ def public_functions(module):
             for key, member in vars(thing).items():
                 member = getattr(member, "__func__", getattr(member, "fget", getattr(member, "func", member)))
                 made = getattr(thing, "__dataclass_fields__", None) is not None and key == "__init__"
-                if inspect.isfunction(member) and not made and (key in ("__init__", "__call__") or key[0] != "_"):
+                if (
+                    inspect.isfunction(member)
+                    and member.__name__ == key
+                    and not made
+                    and (key in ("__init__", "__call__") or key[0] != "_")
+                ):
                     yield f"{name}.{key}", member
         elif callable(thing) and inspect.isfunction(inspect.unwrap(thing)):
             yield name, inspect.unwrap(thing)
