@@ -1,8 +1,9 @@
-"""The allocator that keeps its memory: asked once per process, switched off by one variable, harmless elsewhere."""
+"""Threads that share out work, and an allocator that keeps its memory."""
 
 import os
 import subprocess
 import sys
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -108,3 +109,100 @@ def test_the_peak_grows_by_what_is_held():
     before = machine.peak_memory()
     held = np.ones(8_000_000)  # 64 MB, touched
     assert machine.peak_memory() >= max(before, held.nbytes)
+
+
+@pytest.fixture
+def two_threads(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+
+
+@pytest.mark.parametrize(
+    ("environment", "threads"),
+    [
+        ({"OMP_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "1"}, 3),
+        ({"OPENBLAS_NUM_THREADS": "2"}, 2),
+        ({"OMP_NUM_THREADS": "\u00b2", "MKL_NUM_THREADS": "5"}, 5),
+        ({"OMP_NUM_THREADS": "0"}, 1),
+        ({}, machine.cores()),
+    ],
+    ids=str,
+)
+def test_threads_are_what_the_environment_says(monkeypatch, environment, threads):
+    for name in machine.THREAD_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert machine.threads() == threads
+
+
+@pytest.mark.parametrize(("n", "size"), [(0, 3), (1, 3), (6, 3), (7, 3), (2, 9)])
+def test_pieces_cover_all_once(n, size):
+    cut = machine.pieces(n, size)
+    assert [i for piece in cut for i in range(n)[piece]] == list(range(n))
+    assert all(piece.stop - piece.start == size for piece in cut[:-1])
+
+
+def test_every_item_is_done_once_by_both_threads(two_threads):
+    meeting, done = threading.Barrier(2, timeout=10), []
+
+    def work(item):
+        if item < 2:
+            meeting.wait()  # passed only if two threads are at work
+        done.append((item, threading.current_thread()))
+
+    machine.in_threads(work, range(7))
+    assert sorted(item for item, _ in done) == list(range(7))
+    assert len({thread for _, thread in done}) == 2
+
+
+def test_one_thread_or_one_item_stays_here(monkeypatch, two_threads):
+    here = []
+    machine.in_threads(lambda item: here.append(threading.current_thread()), [1])
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    machine.in_threads(lambda item: here.append(threading.current_thread()), range(5))
+    assert set(here) == {threading.current_thread()} and len(here) == 6
+
+
+def test_a_worker_does_its_own_items_itself(two_threads):
+    done = []
+    machine.in_threads(lambda i: machine.in_threads(lambda j: done.append((i, j)), range(3)), range(4))
+    assert sorted(done) == [(i, j) for i in range(4) for j in range(3)]
+
+
+@pytest.mark.parametrize("bad", [0, 1])  # in this thread, in the other one
+def test_errors_come_back_when_nobody_is_writing_any_more(two_threads, bad):
+    done = []
+
+    def work(item):
+        if item == bad:
+            raise ValueError(f"item {item}")
+        done.append(item)
+
+    with pytest.raises(ValueError, match=f"item {bad}"):
+        machine.in_threads(work, range(4))
+    assert {1 - bad, 3 - bad} <= set(done)  # the other thread's share
+
+
+def test_numpys_error_state_goes_along(two_threads):
+    with np.errstate(over="ignore"):
+        machine.in_threads(lambda item: np.exp(np.float32([1000.0])), range(4))
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError):
+        machine.in_threads(lambda item: item == 1 and np.exp(np.float32([1000.0])), range(2))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_child_has_threads_of_its_own(two_threads):
+    code = """
+import os, numpy as np
+from minilora import machine
+machine.in_threads(lambda item: None, range(2))
+child = os.fork()
+if child == 0:
+    machine.in_threads(lambda item: None, range(2))
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "7"

@@ -136,7 +136,7 @@ class LoRA(AdapterPart):
         A, B, s, p = self.lora_A, self.lora_B, self.strength, self.config.lora_dropout
         dropped, dropout_backward = ops.dropout(x, p, rng) if p and rng is not None else (x, None)
         x2 = dropped.reshape(-1, dropped.shape[-1])  # (..., in) -> (N, in)
-        h = x2 @ A.value.T  # (N, r)
+        h, shape = x2 @ A.value.T, x.shape  # h: (N, r); x itself is not kept where dropout made another
         y += (h @ B.value.T * s).reshape(y.shape)
 
         def backward(dy):
@@ -149,7 +149,7 @@ class LoRA(AdapterPart):
             self.accumulate_alpha(dsB)
             # h = x Aᵀ          =>  dx = dh A,   dA = dhᵀ x
             A.accumulate(dh.T @ x2)
-            dx = (dh @ A.value).reshape(x.shape)
+            dx = (dh @ A.value).reshape(shape)
             if dropout_backward is not None:
                 dx = dropout_backward(dx)
             # y = base(x) + ... =>  the base's share is added
@@ -164,6 +164,20 @@ class LoRA(AdapterPart):
             ds = np.vdot(dsB, self.lora_B.value)
             per_alpha = self.config.scaling(self.r, 1.0) * (1.0 if self.factor is None else self.factor)
             self.lora_alpha.accumulate(np.full(1, ds * per_alpha, self.lora_alpha.dtype))
+
+    def is_one_product(self, rng: np.random.Generator | None) -> bool:
+        """Whether s B A can be added to the weight before x comes: not with dropout, which the bypass alone applies to x."""
+        return type(self) is LoRA and self.start is None and not (self.config.lora_dropout and rng is not None)
+
+    def learn(self, x: np.ndarray, dy: np.ndarray) -> None:
+        """The gradients of A, B and alpha alone, as in backward above.    x: (N, in)   dy: (N, out)"""
+        h = x @ self.lora_A.value.T
+        dh = dy @ self.lora_B.value
+        dh *= self.strength
+        dsB = dy.T @ h
+        self.lora_B.accumulate(dsB * self.strength)
+        self.accumulate_alpha(dsB)
+        self.lora_A.accumulate(dh.T @ x)
 
     def update(self) -> np.ndarray:
         """s B A.    (out, in)"""

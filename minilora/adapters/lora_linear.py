@@ -62,6 +62,16 @@ class LoRALinear(AdapterLayer, LinearFace):
         is lossy, and the caller's explicit step."""
         return Linear.from_weight(self.dense_weight().copy(), trainable=False)
 
+    def is_one_product(self, rng: np.random.Generator | None) -> bool:
+        part = self.acting
+        return self.base_layer.is_one_product(rng) and (part is None or part.is_one_product(rng))
+
+    def learn(self, x: np.ndarray, dy: np.ndarray) -> None:
+        if self.base_layer.learns:
+            self.base_layer.learn(x, dy)
+        if self.acting is not None:
+            self.acting.learn(x, dy)
+
     def _active_part(self):
         if self.active is None:
             raise ValueError(

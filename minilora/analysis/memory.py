@@ -14,6 +14,8 @@ from minilora import checks
 from minilora.adapters.lora import LoraConfig
 from minilora.adapters.quantized import QuantizedLinear
 from minilora.adapters.targets import match_targets, pattern_value
+from minilora.machine import pieces
+from minilora.nn import fast
 from minilora.nn.config import LlamaConfig
 from minilora.nn.llama import Llama
 from minilora.nn.module import Module, Parameter
@@ -105,7 +107,7 @@ def activation_bytes(setup: Setup, batch_size: int, length: int) -> int:
     """Bytes that one forward of the loss keeps for its backward, for `batch_size` rows of `length` tokens.
 
     With gradient checkpointing: the input of every block, and one block at work. Integers (token ids, labels) and
-    tables that all steps share (RoPE's angles, the causal mask) are not counted.
+    tables that all steps share (RoPE's angles) are not counted.
     """
     checks.instance("setup", setup, Setup)
     B = checks.integer("batch_size", batch_size, low=1)
@@ -123,8 +125,8 @@ def _block_floats(setup, block, ranks, B, T):
     D, F, d = config.hidden_size, config.intermediate_size, config.head_dim
     H, K = config.num_attention_heads, config.num_key_value_heads
     norms = 2 * (N * D + N)  # x / rms(x) and 1 / rms
-    attention = N * d * (H + 2 * K) + B * H * T * T  # q, k, v and the probabilities
-    mlp = 3 * N * F  # sigmoid(gate), silu(gate), up
+    attention = N * d * (H + 2 * K) + _attention_floats(H, d, B, T)  # q, k, v and what comes of them
+    mlp = 2 * N * F  # gate and up
     inputs = 0
     for names, width in (
         (("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), D),  # one array, shared by the three
@@ -136,10 +138,21 @@ def _block_floats(setup, block, ranks, B, T):
     return norms + attention + mlp + inputs
 
 
+def _attention_floats(H, d, B, T):
+    """Numbers that softmax and its product with v keep: see minilora/nn/fast.py, and ops.py for the shortest texts."""
+    if T < fast.BLOCKS_PAY:
+        return B * H * T * T  # the probabilities
+    exponentials = sum((piece.stop - piece.start) * piece.stop for piece in pieces(T, fast.QUERIES))
+    # The output, two numbers per softmax, and the exponentials of shorter texts, up to the last position of each block.
+    return B * H * (T * d + 2 * T + (exponentials if T <= fast.KEEP_UP_TO else 0))
+
+
 def _input_floats(setup, paths, width, ranks, N):
     """Numbers that linear layers with one common input keep of it: nothing where they are frozen and bare."""
     adapted = [path for path in paths if path in ranks]
     thin = sum(N * ranks[path] for path in adapted)  # h = x Aᵀ
+    if setup.code is None and setup.lora is not None and not setup.lora.lora_dropout:
+        thin = 0  # A and B are added to the dense weight, and h is computed in backward
     if setup.lora is not None and setup.lora.lora_dropout > 0:
         return thin + 2 * N * width * len(adapted)  # each draws a mask of its own, and keeps what is left of x
     trained = setup.lora is None and (setup.code is None or paths == ["lm_head"])
@@ -147,8 +160,11 @@ def _input_floats(setup, paths, width, ranks, N):
 
 
 def _head_floats(setup, ranks, B, T):
-    """The last norm, the head's input where the head is trained, the loss: probabilities, their sums and the logits."""
+    """The last norm and the loss: gradients of the head's input and, where it is trained, of the head, computed in the
+    forward; with LoRA on the head its input, the probabilities, their sums and the logits."""
     N, D, V = B * T, setup.config.hidden_size, setup.config.vocab_size
+    if "lm_head" not in ranks:
+        return N * D + N + N * D + (V * D if setup.lora is None else 0)
     return N * D + N + _input_floats(setup, ["lm_head"], D, ranks, N) + 2 * N * V + N
 
 

@@ -41,6 +41,22 @@ class LinearFace(Module):
         """The weight that the layer acts with, as a dense (out, in) array."""
         raise NotImplementedError
 
+    def is_one_product(self, rng: np.random.Generator | None) -> bool:
+        """Whether y = x dense_weight()ᵀ is all that the layer computes, given `rng`.
+
+        Then `learn` must give its parameters their gradients. False, the default: the layer is only called.
+        """
+        return False
+
+    @property
+    def learns(self) -> bool:
+        """Whether a parameter of it is trainable: then x is needed again in backward."""
+        return any(parameter.trainable for parameter in self.parameters())
+
+    def learn(self, x: np.ndarray, dy: np.ndarray) -> None:
+        """Accumulate its parameters' gradients from what went in and what comes back.    x: (N, in)   dy: (N, out)"""
+        raise NotImplementedError
+
 
 class Linear(LinearFace):
     """y = x Wᵀ without a bias, as everywhere in Llama.    x: (..., in)   weight: (out, in)   y: (..., out)
@@ -94,6 +110,67 @@ class Linear(LinearFace):
             return dx
 
         return y, backward
+
+    def is_one_product(self, rng: np.random.Generator | None) -> bool:
+        return True
+
+    def learn(self, x: np.ndarray, dy: np.ndarray) -> None:
+        if self.weight.trainable:
+            self.weight.accumulate(dy.T @ x)
+
+
+def project(x: np.ndarray, *layers: LinearFace, rng: np.random.Generator | None = None) -> tuple[np.ndarray, Callable]:
+    """x through one linear layer or several, their outputs side by side.    x: (..., in)   y: (..., sum of out)
+
+    One product where each layer is one and x has rows enough to pay for joining the weights; else layer by layer.
+    """
+    rows = x.size // x.shape[-1]
+    if rows >= x.shape[-1] and all(layer.is_one_product(rng) for layer in layers):
+        return _one_product(layers, x)
+    parts, backwards = zip(*(layer(x, rng=rng) for layer in layers), strict=True)
+    y = np.concatenate(parts, axis=-1)
+    del parts  # the closure must not hold them
+
+    def backward(dy):
+        # x goes into each  =>  dx is the sum of what comes back from each
+        dx = 0
+        for layer_backward, columns in zip(backwards, _columns(layers), strict=True):
+            dx = dx + layer_backward(dy[..., columns])
+        return dx
+
+    return y, backward
+
+
+def _one_product(layers, x):
+    check_input("x", x, layers[0].in_features, layers[0].dtype)
+    shape, x2 = x.shape, x.reshape(-1, x.shape[-1])
+    y = x2 @ _joined_weight(layers).T
+    kept = x2 if any(layer.learns for layer in layers) else None
+
+    def backward(dy):
+        dy2 = dy.reshape(-1, dy.shape[-1])
+        # y = x (W1, W2, ...)ᵀ  =>  dx = (dy1, dy2, ...) (W1, W2, ...), and each layer learns from its own dy
+        dx = dy2 @ _joined_weight(layers)
+        if kept is not None:
+            for layer, columns in zip(layers, _columns(layers), strict=True):
+                layer.learn(kept, dy2[:, columns])
+        return dx.reshape(shape)
+
+    return y.reshape(*shape[:-1], -1), backward
+
+
+def _joined_weight(layers):
+    if len(layers) == 1:
+        return layers[0].dense_weight()
+    return np.concatenate([layer.dense_weight() for layer in layers])
+
+
+def _columns(layers):
+    """Where each layer's output lies among the columns of all."""
+    end = 0
+    for layer in layers:
+        start, end = end, end + layer.out_features
+        yield slice(start, end)
 
 
 class Embedding(Module):

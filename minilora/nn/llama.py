@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from minilora import checks
-from minilora.nn import ops
+from minilora.nn import fast, ops
 from minilora.nn.config import LlamaConfig
-from minilora.nn.layers import PENDING, Embedding, Linear, RMSNorm, check_dtype, check_token_ids
+from minilora.nn.layers import PENDING, Embedding, Linear, RMSNorm, check_dtype, check_token_ids, project
 from minilora.nn.module import Module, PendingParameter
 from minilora.nn.past import KVCache, Past
 from minilora.nn.rope import rope, rope_table
@@ -24,23 +24,25 @@ class Attention(Module):
         self.v_proj = Linear(D, K * d, rng=rng, dtype=dtype, std=std)
         self.o_proj = Linear(H * d, D, rng=rng, dtype=dtype, std=std)
         self.head_dim, self.rope_theta = d, config.rope_theta
+        self._ends = H * d, (H + K) * d  # where q ends and where k ends, beside each other
         self.rope_scaling = None if config.rope_scaling is None else tuple(config.rope_scaling.items())
 
     def __call__(
         self, x: np.ndarray, *, rng: np.random.Generator | None = None, cache: Past | None = None
     ) -> tuple[np.ndarray, Callable]:
         start = 0 if cache is None else cache.length
-        q, q_backward = self.q_proj(x, rng=rng)
-        k, k_backward = self.k_proj(x, rng=rng)
-        v, v_backward = self.v_proj(x, rng=rng)
+        # (B, T, D) -> (B, T, (H + 2*K)*d)
+        qkv, qkv_backward = project(x, self.q_proj, self.k_proj, self.v_proj, rng=rng)
+        q, k, v = np.split(qkv, self._ends, axis=-1)
         cos, sin = rope_table(start + x.shape[1], self.head_dim, self.rope_theta, x.dtype, self.rope_scaling)
         q, q_rope_backward = rope(self._split(q), cos[start:], sin[start:])  # (B, T, H*d) -> (B, H, T, d)
         k, k_rope_backward = rope(self._split(k), cos[start:], sin[start:])  # (B, T, K*d) -> (B, K, T, d)
         v = self._split(v)
         if cache is not None:
             (k, v), past_backward = cache.extend(k, v)  # (B, K, S, d): the past and the new
-        a, attention_backward = ops.causal_attention(q, k, v)
-        y, o_backward = self.o_proj(self._join(a), rng=rng)
+        attention = fast.causal_attention if q.shape[2] >= fast.BLOCKS_PAY else ops.causal_attention
+        a, attention_backward = attention(q, k, v)
+        y, o_backward = project(self._join(a), self.o_proj, rng=rng)
 
         def backward(dy):
             da = self._split(o_backward(dy))
@@ -48,11 +50,7 @@ class Attention(Module):
             if cache is not None:
                 dk, dv = past_backward(dk, dv)
             dq, dk = q_rope_backward(dq), k_rope_backward(dk)
-            # x goes into q, k and v   =>  dx is the sum of what comes back from each
-            dx = q_backward(self._join(dq))
-            dx = dx + k_backward(self._join(dk))
-            dx += v_backward(self._join(dv))
-            return dx
+            return qkv_backward(np.concatenate([self._join(d) for d in (dq, dk, dv)], axis=-1))
 
         return y, backward
 
@@ -77,17 +75,12 @@ class MLP(Module):
         self.down_proj = Linear(F, D, rng=rng, dtype=dtype, std=std)
 
     def __call__(self, x: np.ndarray, *, rng: np.random.Generator | None = None) -> tuple[np.ndarray, Callable]:
-        g, gate_backward = self.gate_proj(x, rng=rng)  # (B, T, D) -> (B, T, F)
-        u, up_backward = self.up_proj(x, rng=rng)
-        a, silu_backward = ops.silu(g)
-        y, down_backward = self.down_proj(a * u, rng=rng)  # (B, T, F) -> (B, T, D)
+        gate_up, gate_up_backward = project(x, self.gate_proj, self.up_proj, rng=rng)  # (B, T, D) -> (B, T, 2*F)
+        h, swiglu_backward = fast.swiglu(gate_up)  # (B, T, 2*F) -> (B, T, F)
+        y, down_backward = project(h, self.down_proj, rng=rng)  # (B, T, F) -> (B, T, D)
 
         def backward(dy):
-            dh = down_backward(dy)
-            # h = a * u         =>  da = dh * u,   du = dh * a
-            dg = silu_backward(dh * u)
-            dx = gate_backward(dg) + up_backward(dh * a)
-            return dx
+            return gate_up_backward(swiglu_backward(down_backward(dy)))
 
         return y, backward
 
@@ -106,16 +99,18 @@ class Block(Module):
     ) -> tuple[np.ndarray, Callable]:
         n1, norm1_backward = self.input_layernorm(x)
         a, attention_backward = self.self_attn(n1, rng=rng, cache=cache)
-        h = x + a
+        h = np.add(x, a, out=a)
         n2, norm2_backward = self.post_attention_layernorm(h)
         m, mlp_backward = self.mlp(n2, rng=rng)
-        y = h + m
+        y = np.add(h, m, out=m)
 
         def backward(dy):
             # y = h + mlp(norm(h))         =>  dh = dy + what comes back through the MLP
-            dh = dy + norm2_backward(mlp_backward(dy))
+            dh = norm2_backward(mlp_backward(dy))
+            dh += dy
             # h = x + attention(norm(x))   =>  dx = dh + what comes back through attention
-            dx = dh + norm1_backward(attention_backward(dh))
+            dx = norm1_backward(attention_backward(dh))
+            dx += dh
             return dx
 
         return y, backward
@@ -190,10 +185,8 @@ class Llama(Module):
         Raises TypeError or ValueError for token ids that are not integers, out of range, empty or too long, and for a
         `cache` that does not fit model and batch; nothing has changed then.
         """
-        past = 0 if cache is None else check_cache(cache, self, token_ids)
-        self.check_tokens(token_ids, past=past or self.virtual_tokens)
         _check_forward(rng, inference, logits_to_keep)
-        x, embed_backward = self.embed_tokens(token_ids)  # (B, T) -> (B, T, D)
+        x, embed_backward = self._embedded(token_ids, cache)  # (B, T) -> (B, T, D)
         logits, layers_backward = self.forward_from(
             x, rng=rng, cache=cache, inference=inference, logits_to_keep=logits_to_keep
         )
@@ -223,12 +216,7 @@ class Llama(Module):
                 f"cache must hold one Past for each of {len(self.layers)} layers, got {checks.shown(cache)}"
             )
         first = T - min(logits_to_keep or T, T)  # position whose logits come first
-        backwards = []
-        for i, layer in enumerate(self.layers):
-            x, layer_backward = layer(x, rng=rng, cache=None if cache is None else cache[i])
-            if not inference:
-                backwards.append(layer_backward)
-            del layer_backward
+        x, layers_backward = self._through_layers(x, rng, cache, inference)
         x, norm_backward = self.norm(x[:, first:])
         logits, head_backward = self.head()(x)  # (B, T, D) -> (B, T, V)
         if inference:
@@ -238,11 +226,30 @@ class Llama(Module):
             dx = norm_backward(head_backward(dlogits))
             if first:  # positions without logits get no gradient from above
                 dx = np.concatenate([np.zeros((len(dx), first, dx.shape[2]), dx.dtype), dx], axis=1)
+            return layers_backward(dx)
+
+        return logits, backward
+
+    def _embedded(self, token_ids, cache=None):
+        past = 0 if cache is None else check_cache(cache, self, token_ids)
+        self.check_tokens(token_ids, past=past or self.virtual_tokens)
+        return self.embed_tokens(token_ids)
+
+    def _through_layers(self, x, rng, cache, inference):
+        """x (B, T, D) through every block, and backward(dx) -> dx."""
+        backwards = []
+        for i, layer in enumerate(self.layers):
+            x, layer_backward = layer(x, rng=rng, cache=None if cache is None else cache[i])
+            if not inference:
+                backwards.append(layer_backward)
+            del layer_backward
+
+        def backward(dx):
             for layer_backward in reversed(backwards):
                 dx = layer_backward(dx)
             return dx
 
-        return logits, backward
+        return x, backward
 
     def loss(
         self,
@@ -257,11 +264,36 @@ class Llama(Module):
         token_ids, labels: (B, T); labels are already shifted by the caller, -100 = ignored.
         """
         check_labels(labels, token_ids, self.config.vocab_size)
+        if type(self.head()) is Linear and not self.virtual_tokens:
+            return self._loss_in_blocks(token_ids, labels, rng, inference)
         logits, model_backward = self(token_ids, rng=rng, inference=inference)
         loss, loss_backward = ops.cross_entropy(logits, labels)
 
         def backward(dloss=1.0):
             model_backward(loss_backward(dloss))
+
+        return loss, backward
+
+    def _loss_in_blocks(self, token_ids, labels, rng, inference):
+        """The same loss, computed at the positions that count alone and without holding all their logits."""
+        _check_forward(rng, inference, 0)
+        x, embed_backward = self._embedded(token_ids)  # (B, T) -> (B, T, D)
+        x, layers_backward = self._through_layers(x, rng, None, inference)
+        shape, counted = x.shape, np.flatnonzero(labels.reshape(-1) != -100)
+        x, norm_backward = self.norm(x.reshape(-1, shape[-1])[counted])  # (B, T, D) -> (N, D)
+        weight = self.head().weight
+        wanted = () if inference else ("x", "weight") if weight.trainable else ("x",)
+        loss, head_backward = fast.linear_cross_entropy(x, weight.value, labels.reshape(-1)[counted], wanted)
+        if inference:
+            return loss, _no_backward
+
+        def backward(dloss=1.0):
+            dx_counted, dweight = head_backward(dloss)
+            if dweight is not None:
+                weight.accumulate(dweight)
+            dx = np.zeros((labels.size, shape[-1]), weight.dtype)
+            dx[counted] = norm_backward(dx_counted)
+            embed_backward(layers_backward(dx.reshape(shape)))
 
         return loss, backward
 

@@ -82,10 +82,11 @@ def silu(x: np.ndarray) -> tuple[np.ndarray, Callable]:
     y = x * s
 
     def backward(dy):
-        # y = x s, ds = s (1 - s) dx   =>  dx = dy * (s + y (1 - s))
+        # y = x s, ds = s (1 - s) dx   =>  dx = dy * s (1 + x (1 - s))
         dx = 1.0 - s
-        dx *= y
-        dx += s
+        dx *= x
+        dx += 1.0
+        dx *= s
         dx *= dy
         return dx
 

@@ -73,11 +73,10 @@ def rope(x: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> tuple[np.ndarray, C
 
 
 def _rotate(x, cos, sin):
+    # (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin), as (x2, x1) (-sin, sin) + (x1, x2) (cos, cos): products of whole rows
     half = x.shape[-1] // 2
-    x1, x2 = x[..., :half], x[..., half:]
-    y = np.empty_like(x)
-    np.multiply(x1, cos, out=y[..., :half])
-    y[..., :half] -= x2 * sin
-    np.multiply(x2, cos, out=y[..., half:])
-    y[..., half:] += x1 * sin
+    y = np.empty(x.shape, x.dtype)
+    y[..., :half], y[..., half:] = x[..., half:], x[..., :half]
+    y *= np.concatenate([-sin, sin], axis=-1)
+    y += x * np.concatenate([cos, cos], axis=-1)
     return y

@@ -1,11 +1,12 @@
 """AdamW and gradient clipping, in place on Parameters."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
 from minilora import checks
+from minilora.machine import in_threads
 from minilora.nn.module import Parameter
 
 
@@ -40,34 +41,43 @@ class AdamW:
         self.eps = checks.real("eps", eps, above=0)
         self.groups = _groups(params, checks.real("lr", lr, low=0), checks.real("weight_decay", weight_decay, low=0))
         self.steps = 0
-        self._moments = [[_moments(p) for p in group["params"]] for group in self.groups]
+        self._parts = [part for i, group in enumerate(self.groups) for part in _parts(i, group["params"])]
 
     def step(self) -> None:
         """Update every parameter that has a gradient."""
         self.steps += 1
+        in_threads(self._update, self._parts)  # each is work of its own: who does it changes no bit
+
+    def _update(self, part):
+        """One step of what stands in `part`, several small parameters as one array."""
+        if any(p.grad is None for p in part.parameters):  # those are left alone, the others updated one by one
+            for p, m, v in part.each():
+                if p.grad is not None:
+                    self._update(_Part(part.group, [p], m.reshape(-1), v.reshape(-1)))
+            return
+        group = self.groups[part.group]
+        update = self._adam(part.gradient(), part.m, part.v, group["lr"])
+        for p, change in zip(part.parameters, part.split(update), strict=True):
+            if group["weight_decay"]:
+                p.value *= 1.0 - group["lr"] * group["weight_decay"]
+            p.value -= change
+
+    def _adam(self, g, m, v, lr):
+        """Take g into the averages m and v, in place; returns what to subtract.    each: (n,)"""
         beta1, beta2 = self.betas
-        correction1 = 1.0 - beta1**self.steps
-        correction2 = math.sqrt(1.0 - beta2**self.steps)
-        for group, moments in zip(self.groups, self._moments, strict=True):
-            lr, weight_decay = group["lr"], group["weight_decay"]
-            for parameter, (m, v) in zip(group["params"], moments, strict=True):
-                g = parameter.grad
-                if g is None:
-                    continue
-                m *= beta1
-                m += (1.0 - beta1) * g
-                v *= beta2
-                update = g * g
-                update *= 1.0 - beta2
-                v += update
-                np.sqrt(v, out=update)
-                update /= correction2
-                update += self.eps
-                np.divide(m, update, out=update)
-                update *= lr / correction1
-                if weight_decay:
-                    parameter.value *= 1.0 - lr * weight_decay
-                parameter.value -= update
+        m *= beta1
+        m += (1.0 - beta1) * g
+        update = g * g
+        update *= 1.0 - beta2
+        v *= beta2
+        v += update
+        # lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
+        np.sqrt(v, out=update)
+        update /= math.sqrt(1.0 - beta2**self.steps)
+        update += self.eps
+        np.divide(m, update, out=update)
+        update *= lr / (1.0 - beta1**self.steps)
+        return update
 
     def zero_grad(self) -> None:
         """Forget the gradients of all its parameters."""
@@ -78,31 +88,88 @@ class AdamW:
     @property
     def nbytes(self) -> int:
         """Bytes of optimizer state: both moments of every parameter."""
-        return sum(m.nbytes + v.nbytes for moments in self._moments for m, v in moments)
+        return sum(part.m.nbytes + part.v.nbytes for part in self._parts)
 
     def state(self) -> dict[str, np.ndarray]:
-        """The moments and the step count, as named arrays (the arrays themselves, not copies)."""
-        arrays = {"steps": np.array(self.steps)}
-        for name, m, v in self._named():
-            arrays[f"{name}.m"], arrays[f"{name}.v"] = m, v
+        """The moments and the step count, as named arrays (the arrays themselves, not copies).
+
+        Names count groups and the parameters in them: "0.3.m" and "0.3.v" belong to the fourth parameter of the first group.
+        """
+        arrays, count = {"steps": np.array(self.steps)}, [0] * len(self.groups)
+        for part in self._parts:
+            for _, m, v in part.each():
+                name = f"{part.group}.{count[part.group]}"
+                arrays[f"{name}.m"], arrays[f"{name}.v"] = m, v
+                count[part.group] += 1
         return arrays
 
-    def load_state(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take over what `state` gave. ValueError if names or shapes are not those of this optimizer."""
-        mine = self.state()
+    def load_state(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Copy what `state` gave into this optimizer. ValueError, listing every mismatch, before anything is changed, if names,
+        shapes or dtypes are not those of this optimizer or a value is not a finite number."""
         checks.mapping("arrays", arrays)
-        if set(arrays) != set(mine) or any(np.shape(arrays[name]) != np.shape(mine[name]) for name in mine):
+        mine = self.state()
+        wrong = [f"missing: {name}" for name in mine if name not in arrays]
+        wrong += [f"unexpected: {name}" for name in arrays if name not in mine]
+        for name in (name for name in mine if name in arrays):
+            wrong += _mismatch(name, mine[name], arrays[name])
+        if wrong:
             raise ValueError(
-                "arrays must be the state of an optimizer over the same parameters; names or shapes differ"
+                "arrays must be the state of an AdamW over the same parameters, got " + "; ".join(wrong) + "; "
+                "build the optimizer as it was when the state was saved"
             )
         self.steps = int(arrays["steps"])
-        for name, m, v in self._named():
-            m[...], v[...] = arrays[f"{name}.m"], arrays[f"{name}.v"]
+        for name in mine:
+            if name != "steps":
+                mine[name][...] = arrays[name]
 
-    def _named(self):
-        for i, moments in enumerate(self._moments):
-            for j, (m, v) in enumerate(moments):
-                yield f"{i}.{j}", m, v
+
+def _mismatch(name, mine, other):
+    """What is wrong with `other` as the new content of `mine`, as a list of at most one text."""
+    if not isinstance(other, np.ndarray) or other.shape != mine.shape or other.dtype != mine.dtype:
+        return [f"{name} should be {checks.shown(mine)}, is {checks.shown(other)}"]
+    if not np.isfinite(other).all() or (name.endswith(".v") and (other < 0).any()) or (name == "steps" and other < 0):
+        return [f"{name} holds values that no step leaves behind (negative or not finite)"]
+    return []
+
+
+# Values: small parameters are joined up to here, for a call to numpy costs as much as a thousand values.
+TOGETHER = 2**16
+
+
+class _Part:
+    """Parameters of one group that are updated as one array, and their moments, flat.    m, v: (n,)"""
+
+    def __init__(self, group: int, parameters: list[Parameter], m: np.ndarray, v: np.ndarray):
+        self.group, self.parameters, self.m, self.v = group, parameters, m, v
+
+    def gradient(self) -> np.ndarray:
+        """The gradients one after the other.    (n,)"""
+        return np.concatenate([p.grad.reshape(-1) for p in self.parameters])
+
+    def split(self, flat: np.ndarray) -> Iterator[np.ndarray]:
+        """Views of an array (n,) in the shapes of the parameters."""
+        end = 0
+        for p in self.parameters:
+            start, end = end, end + p.size
+            yield flat[start:end].reshape(p.shape)
+
+    def each(self) -> Iterator[tuple[Parameter, np.ndarray, np.ndarray]]:
+        """(parameter, m, v) of each, in its shape."""
+        return zip(self.parameters, self.split(self.m), self.split(self.v), strict=True)
+
+
+def _parts(group, parameters):
+    """The parameters in order, joined where they are small and of one dtype."""
+    joined = []
+    for p in parameters:
+        last = joined[-1] if joined else []
+        if last and last[0].dtype == p.dtype and sum(q.size for q in last) + p.size <= TOGETHER:
+            last.append(p)
+        else:
+            joined.append([p])
+    for some in joined:
+        m, v = np.zeros((2, sum(p.size for p in some)), some[0].dtype)
+        yield _Part(group, some, m, v)
 
 
 def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:
@@ -149,7 +216,3 @@ def _parameters(name, values):
     for value in values:
         checks.instance(name, value, Parameter, hint="pass those of model.parameters() that are trainable")
     return values
-
-
-def _moments(parameter):
-    return np.zeros_like(parameter.value), np.zeros_like(parameter.value)

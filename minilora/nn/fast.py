@@ -1,0 +1,197 @@
+"""The same math in blocks that stay in the cache, one function here beside each plain one in `ops`.
+
+What is computed stands in `ops`; how it is cut stands here. tests/nn/test_fast.py holds each pair equal, forward and
+backward. Between forward and backward these keep less: what is cheap is computed again. Shape letters: `config.py`.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from minilora.machine import in_threads, pieces
+from minilora.nn import ops
+
+QUERIES = 64  # per block of attention: scores above the diagonal are computed in the last block only
+BLOCKS_PAY = 16  # queries, from which on attention in blocks is faster than in one piece
+KEEP_UP_TO = 256  # keys: the exponentials of shorter texts are kept, being no larger than what the MLP keeps
+VALUES = 2**17  # per block of anything else: half a MB in float32, so that a few of them fit the L2 cache
+ROWS = 128  # of logits per block, at least: fewer would read the head's weight too often
+
+
+def causal_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, Callable]:
+    """`ops.causal_attention` in blocks of queries: the scores of one block, up to its last position, are there at a time.
+
+    q, y: (B, H, T, d)   k, v: (B, K, S, d), S >= T. Long texts keep only the largest score and the sum of each softmax, and
+    compute its exponentials again in backward (Dao et al. 2022, arXiv 2205.14135, section 3.1 and appendix B.2).
+    """
+    (B, H, T, d), (K, S) = q.shape, k.shape[1:3]
+    G, scale = H // K, 1.0 / math.sqrt(d)
+    qt = _queries_first(q, K)  # (B, H, T, d) -> (B*K, T*G, d): a block of queries, all heads of its group, is one piece
+    qt *= scale
+    k, v = k.reshape(B * K, S, d), v.reshape(B * K, S, d)
+    y = np.empty_like(qt)
+    top, total = np.empty((2, B * K, 1, T * G), q.dtype)
+    future = _future(QUERIES, G, q.dtype)
+    kept = {} if S <= KEEP_UP_TO else None
+
+    blocks = []  # how many queries, their rows in qt, how many keys they may see
+    for start in range(0, T, QUERIES):
+        end = min(start + QUERIES, T)
+        blocks.append((end - start, slice(start * G, end * G), S - T + end))
+    groups = pieces(B * K, max(1, VALUES // (min(QUERIES, T) * G * S)))  # heads that are computed together
+
+    def exponentials(heads, n, rows, seen, forward):
+        """exp(s - top), not yet divided by its sum, with the keys down the columns.    (heads, seen, n*G)"""
+        s = k[heads, :seen] @ qt[heads, rows].swapaxes(-1, -2)
+        s[:, seen - n :] += future[:n, : n * G]
+        if forward:
+            s.max(axis=1, keepdims=True, out=top[heads, :, rows])
+        s -= top[heads, :, rows]
+        return np.exp(s, out=s)
+
+    def forward(heads):
+        for n, rows, seen in blocks:
+            e = exponentials(heads, n, rows, seen, forward=True)
+            sums = e.sum(axis=1, keepdims=True, out=total[heads, :, rows])
+            np.matmul(e.swapaxes(-1, -2), v[heads, :seen], out=y[heads, rows])
+            y[heads, rows] /= sums.swapaxes(-1, -2)
+            if kept is not None:
+                kept[heads.start, rows.start] = e
+
+    in_threads(forward, groups)
+
+    def backward(dy):
+        dyt = _queries_first(dy, K)
+        dyt /= total.swapaxes(-1, -2)  # p = e / total stands before dy everywhere: divide dy, which is smaller
+        mean = np.vecdot(dyt, y)[:, None]  # sum dp * p of each softmax, which is sum dy * y
+        dq, dk, dv = np.empty_like(qt), np.zeros(k.shape, k.dtype), np.zeros(v.shape, v.dtype)
+
+        def of(heads):
+            for n, rows, seen in blocks:
+                e = exponentials(heads, n, rows, seen, False) if kept is None else kept[heads.start, rows.start]
+                # y = p v           =>  dp = dy vᵀ,   dv = pᵀ dy
+                dv[heads, :seen] += e @ dyt[heads, rows]
+                ds = v[heads, :seen] @ dyt[heads, rows].swapaxes(-1, -2)
+                # p = softmax(s)    =>  ds = p * (dp - sum dp * p)
+                ds -= mean[heads, :, rows]
+                ds *= e
+                # s = k (q scale)ᵀ  =>  dq = dsᵀ k scale,   dk = ds q scale
+                np.matmul(ds.swapaxes(-1, -2), k[heads, :seen], out=dq[heads, rows])
+                dk[heads, :seen] += ds @ qt[heads, rows]
+
+        in_threads(of, groups)
+        dq *= scale
+        return _heads_first(dq, B, H), dk.reshape(B, K, S, d), dv.reshape(B, K, S, d)
+
+    return _heads_first(y, B, H), backward
+
+
+def _queries_first(x, K):
+    """(B, H, T, d) -> (B*K, T*G, d), a new array."""
+    B, H, T, d = x.shape
+    out = np.empty((B, K, T, H // K, d), x.dtype)
+    out[...] = x.reshape(B, K, H // K, T, d).swapaxes(2, 3)
+    return out.reshape(B * K, -1, d)
+
+
+def _heads_first(x, B, H):
+    """(B*K, T*G, d) -> (B, H, T, d), a new array that lies in memory as (B, T, H, d), so that joining heads is free."""
+    K, d = len(x) // B, x.shape[-1]
+    x = x.reshape(B, K, -1, H // K, d)
+    out = np.empty((B, x.shape[2], K, H // K, d), x.dtype)
+    out[...] = x.swapaxes(1, 2)
+    return out.reshape(B, -1, H, d).swapaxes(1, 2)
+
+
+@functools.lru_cache(maxsize=8)  # one for each G and dtype at work, not for each length
+def _future(n, G, dtype):
+    """Added to the scores of a block's own n positions: minus infinity where the key comes after the query.
+
+    (n, n*G), read-only
+    """
+    table = np.repeat(np.tril(np.full((n, n), -np.inf, dtype), k=-1), G, axis=1)
+    table.setflags(write=False)
+    return table
+
+
+def swiglu(gate_up: np.ndarray) -> tuple[np.ndarray, Callable]:
+    """silu(gate) * up, both in one array, in blocks of rows.    gate_up: (..., 2*F)   y: (..., F)    Shazeer 2020, eq. 5
+
+    Keeps its input alone: sigmoid is computed again in backward.
+    """
+    shape, F = gate_up.shape, gate_up.shape[-1] // 2
+    gate_up = gate_up.reshape(-1, 2 * F)
+    N = len(gate_up)
+    y = np.empty((N, F), gate_up.dtype)
+
+    def forward(rows):
+        g, u = gate_up[rows, :F], gate_up[rows, F:]
+        s = ops.sigmoid(g)
+        s *= g
+        np.multiply(s, u, out=y[rows])
+
+    blocks = pieces(N, max(1, VALUES // F))
+    in_threads(forward, blocks)
+
+    def backward(dy):
+        dgate_up, dy = np.empty_like(gate_up), dy.reshape(N, F)
+
+        def of(rows):
+            g, u = gate_up[rows, :F], gate_up[rows, F:]
+            s = ops.sigmoid(g)
+            a = g * s
+            # y = a u           =>  du = dy a,   da = dy u
+            np.multiply(dy[rows], a, out=dgate_up[rows, F:])
+            # a = g s           =>  dg = da (s + a (1 - s))
+            a -= a * s
+            a += s
+            a *= dy[rows]
+            np.multiply(a, u, out=dgate_up[rows, :F])
+
+        in_threads(of, blocks)
+        return dgate_up.reshape(shape)
+
+    return y.reshape(*shape[:-1], F), backward
+
+
+def linear_cross_entropy(
+    x: np.ndarray, weight: np.ndarray, labels: np.ndarray, wanted: tuple[str, ...] = ("x", "weight")
+) -> tuple[np.floating, Callable]:
+    """`ops.cross_entropy(ops.linear(x, weight), labels)` in blocks of rows: no more logits in memory than a block's.
+
+    x: (N, D)   weight: (V, D)   labels: (N,), all counted   `wanted`: the gradients to compute
+    A block's gradients are computed while its logits are there, so that the forward does the backward's work, and
+    backward(dloss) -> dx, dweight only scales it (as in Liger Kernel: Hsu et al. 2024, arXiv 2410.10989, section 3.2).
+    """
+    N, V = len(x), len(weight)
+    loss = 0.0
+    dx = np.empty_like(x) if "x" in wanted else None
+    dweight = np.zeros_like(weight) if "weight" in wanted else None
+    for rows in pieces(N, max(ROWS, VALUES // V)):
+        z = x[rows] @ weight.T  # (n, V)
+        z -= z.max(axis=-1, keepdims=True)
+        at_label = np.arange(len(z)), labels[rows]
+        correct = z[at_label]
+        p = np.exp(z, out=z)
+        total = p.sum(axis=-1, keepdims=True)
+        loss += float((np.log(total[:, 0]) - correct).sum(dtype=np.float64))
+        # loss = mean(log sum exp z - z[label])   =>  dz = (softmax(z) - onehot(label)) / N
+        dz = p
+        total *= N
+        dz /= total
+        dz[at_label] -= 1.0 / N
+        # z = x Wᵀ          =>  dx = dz W,   dW = dzᵀ x
+        if dx is not None:
+            np.matmul(dz, weight, out=dx[rows])
+        if dweight is not None:
+            dweight += dz.T @ x[rows]
+
+    as_float = x.dtype.type  # so that backward does not hold x
+
+    def backward(dloss=1.0):
+        scale = as_float(dloss)
+        return None if dx is None else dx * scale, None if dweight is None else dweight * scale
+
+    return as_float(loss / N), backward

@@ -1,0 +1,144 @@
+"""Each fast function equals its plain twin, forward and backward, however it is cut into blocks and shared among threads."""
+
+import numpy as np
+import pytest
+
+from minilora import LoraConfig, apply_lora
+from minilora.nn import fast, ops
+
+SHAPES = {
+    "grouped heads": (2, 4, 2, 9, 9),
+    "one key/value head": (3, 4, 1, 8, 8),
+    "all heads": (1, 2, 2, 5, 5),
+    "keys from a cache": (2, 6, 3, 7, 12),
+    "one query": (2, 4, 2, 1, 5),
+    "one position": (1, 2, 1, 1, 1),
+}
+
+
+@pytest.fixture(params=["one block", "many blocks", "many blocks, two threads"])
+def cut(request, monkeypatch):
+    """Small blocks, so that small arrays have many of them."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "2" if "two threads" in request.param else "1")
+    if request.param != "one block":
+        for name, value in (("QUERIES", 3), ("VALUES", 40), ("ROWS", 2)):
+            monkeypatch.setattr(fast, name, value)
+
+
+def arrays(rng, B, H, K, T, S, d=4, dtype=np.float64):
+    q, dy = rng.standard_normal((2, B, H, T, d)).astype(dtype)
+    k, v = rng.standard_normal((2, B, K, S, d)).astype(dtype)
+    return q, k, v, dy
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
+@pytest.mark.parametrize("keep", [0, 256], ids=["recomputed", "kept"])
+def test_causal_attention(rng, cut, monkeypatch, shape, keep):
+    monkeypatch.setattr(fast, "KEEP_UP_TO", keep)
+    q, k, v, dy = arrays(rng, *shape)
+    plain, plain_backward = ops.causal_attention(q, k, v)
+    y, backward = fast.causal_attention(q, k, v)
+    np.testing.assert_allclose(y, plain, rtol=1e-12, atol=1e-14)
+    for one, other in zip(backward(dy), plain_backward(dy), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-13)
+    for one, other in zip(backward(2 * dy), backward(dy), strict=True):  # backward can be asked again
+        np.testing.assert_allclose(one, 2 * other, rtol=1e-11, atol=1e-13)
+
+
+def test_causal_attention_takes_views(rng, cut):
+    """As the model hands them over: heads side by side in one array, or the filled part of a cache."""
+    qkv = rng.standard_normal((2, 9, 8, 4))
+    q, k, v = (part.swapaxes(1, 2) for part in np.split(qkv, (4, 6), axis=2))
+    y, backward = fast.causal_attention(q, k, v)
+    plain, plain_backward = ops.causal_attention(q, k, v)
+    np.testing.assert_allclose(y, plain, rtol=1e-12, atol=1e-14)
+    for one, other in zip(backward(q), plain_backward(q), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("keep", [0, 256], ids=["recomputed", "kept"])
+def test_causal_attention_gradient(check, rng, cut, monkeypatch, keep):
+    monkeypatch.setattr(fast, "KEEP_UP_TO", keep)
+    check(fast.causal_attention, *arrays(rng, 2, 4, 2, 7, 9)[:3])
+
+
+def test_large_scores_do_not_overflow(rng, cut):
+    q, k, v, dy = arrays(rng, 1, 2, 1, 6, 6, dtype=np.float32)
+    y, backward = fast.causal_attention(1e4 * q, k, v)
+    assert np.isfinite(y).all() and all(np.isfinite(part).all() for part in backward(dy))
+
+
+def test_long_texts_keep_no_scores(rng):
+    """What attention holds between forward and backward grows with the text, not with its square."""
+    import tracemalloc
+
+    def held(T):
+        q, k, v, _ = arrays(rng, 1, 2, 1, T, T, dtype=np.float32)
+        tracemalloc.start()
+        y, backward = fast.causal_attention(q, k, v)
+        size = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        del y, backward
+        return size
+
+    assert held(2048) < 2.2 * held(1024)
+    assert held(2048) < 2048 * 2048  # bytes; the scores alone are eight times as many
+
+
+def test_swiglu(check, rng, cut):
+    gate_up, dy = rng.standard_normal((2, 7, 10)), rng.standard_normal((2, 7, 5))
+    y, backward = fast.swiglu(gate_up)
+    a, silu_backward = ops.silu(gate_up[..., :5])
+    up = gate_up[..., 5:]
+    np.testing.assert_allclose(y, a * up, rtol=1e-13)
+    plain = np.concatenate([silu_backward(dy * up), dy * a], axis=-1)
+    np.testing.assert_allclose(backward(dy), plain, rtol=1e-12, atol=1e-15)
+    check(fast.swiglu, gate_up)
+
+
+@pytest.mark.parametrize("N", [1, 7])
+def test_linear_cross_entropy(check, rng, cut, N):
+    x, weight, labels = rng.standard_normal((N, 4)), rng.standard_normal((9, 4)), rng.integers(0, 9, N)
+    loss, backward = fast.linear_cross_entropy(x, weight, labels)
+    logits, linear_backward = ops.linear(x, weight)
+    plain, plain_backward = ops.cross_entropy(logits, labels)
+    assert loss == pytest.approx(plain, rel=1e-13)
+    for dloss in (1.0, 0.25):
+        for one, other in zip(backward(dloss), linear_backward(plain_backward(dloss)), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-14)
+    check(lambda x, weight: fast.linear_cross_entropy(x, weight, labels), x, weight)
+
+
+def test_linear_cross_entropy_computes_what_is_wanted(rng, cut):
+    x, weight, labels = rng.standard_normal((5, 4)), rng.standard_normal((9, 4)), rng.integers(0, 9, 5)
+    dx, dweight = fast.linear_cross_entropy(x, weight, labels)[1]()
+    for wanted in ((), ("x",), ("weight",)):
+        loss, backward = fast.linear_cross_entropy(x, weight, labels, wanted)
+        one, other = backward()
+        assert (one is None, other is None) == ("x" not in wanted, "weight" not in wanted)
+        assert one is None or np.array_equal(one, dx)
+        assert other is None or np.array_equal(other, dweight)
+
+
+@pytest.mark.parametrize("frozen", [False, True], ids=["full", "LoRA"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_models_loss_equals_cross_entropy_of_its_logits(make_model, rng, cut, frozen, tied):
+    model = make_model(tie_word_embeddings=tied)
+    if frozen:
+        apply_lora(model, LoraConfig(r=2, target_modules="all-linear"), rng=rng)
+    ids, labels = rng.integers(0, 37, (2, 2, 20))
+    labels[0, :15] = -100
+    loss, backward = model.loss(ids, labels)
+    backward(0.5)
+    grads = {name: p.grad for name, p in model.named_parameters()}
+    model.zero_grad()
+    logits, model_backward = model(ids)
+    plain, plain_backward = ops.cross_entropy(logits, labels)
+    model_backward(plain_backward(0.5))
+    assert loss == pytest.approx(plain, rel=1e-13)
+    assert model.loss(ids, labels, inference=True)[0] == loss
+    for name, p in model.named_parameters():
+        if p.trainable:
+            np.testing.assert_allclose(grads[name], p.grad, rtol=1e-10, atol=1e-13, err_msg=name)
+        else:
+            assert grads[name] is None and p.grad is None
