@@ -5,7 +5,7 @@ PARITY := .venv-parity
 BIN := $(VENV)/bin
 EXTRAS := notebooks hf cluster dev
 
-.PHONY: help course notebooks build-notebooks figures all-figures redraw check test test-all extras coverage badcalls mutants fuzz lint parity base clean
+.PHONY: help course notebooks build-notebooks figures all-figures redraw check test test-all extras coverage badcalls mutants fuzz soak wheel-smoke lint parity base clean
 
 help:
 	@echo "make figures   compute and draw the headline figures (under ten minutes on two cores)"
@@ -22,6 +22,8 @@ help:
 	@echo "make badcalls  replace every argument of every public function by everything it should not be"
 	@echo "make mutants   change the code in thousands of ways and see whether a test fails (hours; resumes; SAMPLE=400 for some)"
 	@echo "make fuzz      load thousands of damaged and forged files of each kind and write what became of them (minutes)"
+	@echo "make soak      kill finetune at 100 random moments (KILLS=10 for fewer) and see that --resume loses nothing"
+	@echo "make wheel-smoke  build the wheel and use it in an empty environment, away from the checkout"
 	@echo "make lint      style"
 	@echo "make parity    compare with torch, transformers, PEFT and bitsandbytes"
 	@echo "make base      train the base model again (about six minutes)"
@@ -76,6 +78,12 @@ mutants: $(VENV)/ready-mutants
 
 fuzz: $(VENV)/ready
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/fuzz/soak.py
+
+soak: $(VENV)/ready
+	$(BIN)/python tools/soak.py --kills $(or $(KILLS),100) $(if $(OUT),--out $(OUT))
+
+wheel-smoke: $(VENV)/ready
+	$(BIN)/python tools/wheel_smoke.py
 
 lint: $(VENV)/ready-dev
 	$(BIN)/ruff check .

@@ -149,6 +149,10 @@ def blemishes(notebook: Any) -> Iterator[str]:
 def main(action: str, names: list[str]) -> int:
     """`write` or `compare` both editions of the lessons named (default: all), side by side; 1 if anything is wrong."""
     known = lessons()
+    if not known:
+        raise ValueError(
+            f"the lessons are not part of the installed package ({ROOT}); run this in a checkout of minilora"
+        )
     for name in names:
         if name not in known:
             raise ValueError(f"lesson must be one of {', '.join(known)}; got {name!r}")

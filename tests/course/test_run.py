@@ -74,3 +74,9 @@ def test_blemishes_are_named(cell, words):
 def test_an_unknown_lesson_is_named():
     with pytest.raises(ValueError, match="00_start_here.*got 'nope'"):
         main("compare", ["nope"])
+
+
+def test_where_there_are_no_lessons_a_checkout_is_asked_for(monkeypatch):
+    monkeypatch.setattr("minilora.course.run.lessons", lambda: [])
+    with pytest.raises(ValueError, match="the lessons are not part of the installed package"):
+        main("compare", [])
