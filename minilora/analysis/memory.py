@@ -151,8 +151,9 @@ def _input_floats(setup, paths, width, ranks, N):
     """Numbers that linear layers with one common input keep of it: nothing where they are frozen and bare."""
     adapted = [path for path in paths if path in ranks]
     thin = sum(N * ranks[path] for path in adapted)  # h = x Aᵀ
-    if setup.code is None and setup.lora is not None and not setup.lora.lora_dropout:
-        thin = 0  # A and B are added to the dense weight, and h is computed in backward
+    dense = setup.code is None and setup.lora is not None and not setup.lora.lora_dropout
+    if dense and width <= N and paths != ["lm_head"]:
+        thin = 0  # B A is added to the dense weight (see `project` in nn/layers.py), and h is computed in backward
     if setup.lora is not None and setup.lora.lora_dropout > 0:
         return thin + 2 * N * width * len(adapted)  # each draws a mask of its own, and keeps what is left of x
     trained = setup.lora is None and (setup.code is None or paths == ["lm_head"])
