@@ -6,7 +6,8 @@
 `each` is what experiments take (`run(config, each=map)`).
 """
 
+from minilora.parallel.cluster import on_dask
 from minilora.parallel.each import Progress, SideBySide
 from minilora.parallel.processes import ONE_THREAD, RunFailed, in_processes, one_by_one
 
-__all__ = ["ONE_THREAD", "Progress", "RunFailed", "SideBySide", "in_processes", "one_by_one"]
+__all__ = ["ONE_THREAD", "Progress", "RunFailed", "SideBySide", "in_processes", "on_dask", "one_by_one"]

@@ -1,5 +1,6 @@
 """`minilora figures`: what its arguments mean and how it ends."""
 
+import contextlib
 import json
 
 import pytest
@@ -89,6 +90,25 @@ def test_the_number_of_workers_is_passed_on(serial, tmp_path, monkeypatch):
     monkeypatch.setattr(figure.experiment.Config.__init__, "__defaults__", defaults)
     assert main(["figures", "rank_known", "--workers", "3", "--out", str(tmp_path)]) == 0
     assert serial == [3]
+
+
+def test_a_cluster_computes_what_is_missing_and_is_left_at_the_end(tmp_path, monkeypatch):
+    seen = []
+
+    @contextlib.contextmanager
+    def on_dask(where):
+        seen.append(where)
+        yield parallel.one_by_one
+        seen.append("left")
+
+    monkeypatch.setattr(parallel, "on_dask", on_dask)
+    monkeypatch.setattr(parallel, "in_processes", lambda *args, **kwargs: pytest.fail("not on the cluster"))
+    figure = gallery.select(["rank_known"])[0]
+    monkeypatch.setattr(figure.experiment.Config.__init__, "__defaults__", (16, 12, 2, 0.8, (1, 2), 5, 0.02, (0,)))
+    command = ["figures", "rank_known", "--out", str(tmp_path), "--dask", "local:2"]
+    assert main(command) == main([*command, "--check"]) == 0
+    assert seen == ["local:2", "left"] * 2
+    assert main([*command, "--workers", "2"]) == 2
 
 
 def test_a_run_that_fails_ends_with_1_and_names_it(tmp_path, monkeypatch, capsys):
