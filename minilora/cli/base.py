@@ -17,7 +17,10 @@ def run(args: argparse.Namespace) -> int:
     from minilora.assets.base import BASE_PATH
     from minilora.experiments.training.pretrain import pretrain
 
-    metadata = pretrain(args.out or BASE_PATH)
+    out = args.out or BASE_PATH
+    if out.is_dir():
+        raise ValueError(f"--out must be a file, got the folder {out}; try {out / 'base.npz'}")
+    metadata = pretrain(out)
     print(f"held-out loss {metadata['curve']['eval'][-1][1]} nats per byte")
     for text in metadata["samples"]:
         print(f"---\n{text}")

@@ -108,7 +108,7 @@ def test_a_script_without_a_main_guard_is_told_so_in_one_line(tmp_path):
 def test_an_interrupt_is_held_and_not_lost():
     reached = False
     with pytest.raises(KeyboardInterrupt), interrupts_held():
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         time.sleep(0.05)
         reached = True
     assert reached and signal.getsignal(signal.SIGINT) is signal.default_int_handler
