@@ -85,18 +85,36 @@ def nullable(item: Check) -> Check:
 def config(cls: type, optional: Collection[str] = ()) -> Check:
     """A check that builds the dataclass `cls` from an object with exactly its fields; its own checks decide on values.
 
-    `optional`: fields that files from before they existed lack; they take their default.
+    A value that `cls` would replace (null by a default) is refused: files hold what was at work. `optional`: fields that
+    files from before they existed lack; they take their default.
     """
     fields = {field.name: _anything for field in dataclasses.fields(cls) if field.init}
 
     def checked(name, value):
         values = record(fields, optional)(name, value)
         try:
-            return cls(**values)
+            made = cls(**values)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{name}: {error}") from None
+        kept = dataclasses.asdict(made)
+        if replaced := [key for key in values if not _same(values[key], kept[key])]:
+            raise ValueError(
+                f"{name}.{replaced[0]} must be {_short(kept[replaced[0]])}, got {_short(values[replaced[0]])}"
+            )
+        return made
 
     return checked
+
+
+def _same(given, kept):
+    """Is `kept` what JSON gave? A list may have become a tuple, and an int a float."""
+    if isinstance(given, (list, tuple)) and isinstance(kept, (list, tuple)):
+        return len(given) == len(kept) and all(map(_same, given, kept))
+    if isinstance(given, Mapping) and isinstance(kept, Mapping):
+        return given.keys() == kept.keys() and all(_same(given[key], kept[key]) for key in given)
+    return (
+        isinstance(given, bool) == isinstance(kept, bool) and (float(given) if type(kept) is float else given) == kept
+    )
 
 
 def _anything(name, value):

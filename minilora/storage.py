@@ -1,71 +1,25 @@
-"""Files that survive: atomic writes, and .npz archives of arrays and metadata that are checked while they are read.
+"""Arrays and metadata in one .npz file, checked while it is read.
 
-A leaf like `checks`: everything may import it. A file appears whole or not at all (temporary file, fsync, rename), the
-same content gives the same bytes, nothing is unpickled, and what cannot be trusted ends in one kind of error.
+A leaf like `checks`: everything may import it. A file appears whole or not at all (see `atomic`), the same content gives the
+same bytes, nothing is unpickled, and what cannot be trusted ends in one kind of error.
 """
 
 import json
 import os
-import re
-import secrets
 import stat
-import time
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from minilora import archive, checks
+from minilora.atomic import kind_of, write_atomically, write_text
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
+__all__ = ["load_arrays", "save_arrays", "write_atomically", "write_text"]
 
 METADATA = "metadata.json"
 METADATA_BYTES = 2**24  # of JSON text; whatever grows with a run's length is better stored as an array
 SPARE_BYTES = 2**23  # what reading may take beyond twice the file's size
-STALE_SECONDS = 3600  # where there are no locks, only a temporary file older than this counts as left behind
-
-
-def write_atomically(path: str | os.PathLike, write: Callable[[BinaryIO], Any]) -> None:
-    """Call `write(file)` on a temporary file beside `path`, then rename it to `path` in one step.
-
-    Killed at any moment, or on a full disk, `path` holds either the old content or the new. Any number of processes and
-    threads may write to one path: the last rename wins, and nobody touches a temporary file whose writer is alive. Those
-    that killed writers left behind are deleted. A new file gets the permissions that the umask leaves, a replaced one
-    keeps its own. ValueError if `path` is a directory, a device or a symbolic link: these are never replaced.
-    """
-    path = Path(checks.path("path", path))
-    mode = _mode(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path)
-    file, temporary = _temporary(path)
-    try:
-        with file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-            if mode is not None:
-                os.chmod(temporary, mode)
-            if fcntl is not None:
-                _replace(temporary, path)  # while the lock is held
-        if fcntl is None:
-            _replace(temporary, path)  # Windows renames no open file
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
-            error.filename = str(path)  # "No space left on device: 'adapter.npz'"
-        raise
-    _sync_folder(path.parent)
-
-
-def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write `text` in UTF-8, atomically, its line ends as they are on every platform."""
-    content = checks.string("text", text).encode()
-    write_atomically(path, lambda file: file.write(content))
 
 
 def save_arrays(path: str | os.PathLike, arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> None:
@@ -108,7 +62,7 @@ def load_arrays(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[st
             ) from None
 
 
-def _read_archive(file, file_size):
+def _read_archive(file: BinaryIO, file_size: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     arrays, directory, count = {}, bytearray(), 0
     metadata = None
     while (entry := archive.read_entry(file, file_size)) is not None:
@@ -196,7 +150,7 @@ def _storable(name, array):
     return array.astype(little_endian, copy=False)
 
 
-def _open(path):
+def _open(path: Path) -> BinaryIO:
     """Open a regular file for reading; a pipe or device is neither waited for nor read."""
     try:
         if os.name == "nt" and path.is_dir():
@@ -209,75 +163,5 @@ def _open(path):
     mode = os.fstat(handle).st_mode
     if not stat.S_ISREG(mode):
         os.close(handle)
-        raise ValueError(f"{path} must be a file, got {_kind(mode)}")
+        raise ValueError(f"{path} must be a file, got {kind_of(mode)}")
     return os.fdopen(handle, "rb")
-
-
-def _mode(path):
-    """The permissions of the file at `path`, None if there is none; ValueError if it must not be replaced."""
-    try:
-        mode = os.lstat(path).st_mode
-    except FileNotFoundError:
-        return None
-    if not stat.S_ISREG(mode):
-        hint = f"; write to {os.path.realpath(path)} itself" if stat.S_ISLNK(mode) else "; choose another path"
-        raise ValueError(f"{path} must be a file or new, got {_kind(mode)}, which is never replaced{hint}")
-    return stat.S_IMODE(mode)
-
-
-def _kind(mode):
-    kinds = {stat.S_IFDIR: "a directory", stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a pipe"}
-    return kinds.get(stat.S_IFMT(mode), "a device or socket")
-
-
-def _temporary(path):
-    """A new file `.NAME.xxxxxxxx.tmp` beside `path`, locked for as long as its writer lives: (open file, its path)."""
-    while True:
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
-        file = os.fdopen(os.open(temporary, flags, 0o666), "wb")
-        if fcntl is None:
-            return file, temporary
-        with suppress(OSError):  # a file system without locks: then no sweep gets one either
-            fcntl.flock(file, fcntl.LOCK_EX)
-        if os.fstat(file.fileno()).st_nlink:
-            return file, temporary
-        file.close()  # a sweep came between creating and locking, and took it for a dead writer's
-
-
-def _sweep(path):
-    """Delete the temporary files for `path` whose writers are dead. The kernel releases the lock of whoever dies."""
-    pattern = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-z_]+\.tmp")
-    for stray in [entry.path for entry in os.scandir(path.parent) if pattern.fullmatch(entry.name)]:
-        with suppress(OSError):  # locked, hence alive; or gone already
-            if fcntl is None:
-                if time.time() - os.stat(stray).st_mtime > STALE_SECONDS:
-                    os.unlink(stray)
-                continue
-            with open(stray, "r+b") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.unlink(stray)
-
-
-def _replace(temporary, path):
-    """Rename; again for a moment where Windows refuses because another process is just reading or replacing `path`."""
-    _mode(path)  # raises if meanwhile a directory or a link stands there
-    for attempt in range(50):
-        try:
-            os.replace(temporary, path)
-            return
-        except PermissionError:
-            if os.name != "nt" or attempt == 49:
-                raise
-            time.sleep(0.02)
-
-
-def _sync_folder(folder):
-    """Let the rename itself reach the disk. Windows has nothing of the kind, some network file systems refuse."""
-    if os.name != "nt":
-        with suppress(OSError):
-            handle = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)

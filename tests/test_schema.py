@@ -1,3 +1,4 @@
+import dataclasses
 from functools import partial
 
 import pytest
@@ -54,6 +55,7 @@ def test_good_metadata_comes_back_converted():
         ({"config": GOOD["config"] | {"r": 0}}, "config: r must be at least 1, got 0"),
         ({"config": GOOD["config"] | {"rr": 1}}, "config.'rr' is not a field of it"),
         ({"config": {k: v for k, v in GOOD["config"].items() if k != "r"}}, "config.r is missing"),
+        ({"config": GOOD["config"] | {"init_lora_weights": 1}}, "config: init_lora_weights must be one of"),
         ({"config": []}, "config must be a dict"),
         ({"more": 1}, "'more' is not a field of it"),
     ],
@@ -68,3 +70,33 @@ def test_all_faults_are_listed_at_once():
         schema.check("x.npz", {"step": -1, "best": "x"}, {k: FIELDS[k] for k in ("pair", "step", "best")})
     with pytest.raises(ValueError, match="metadata must be a dict, got 3"):
         schema.check("x.npz", 3, FIELDS)
+
+
+@dataclasses.dataclass
+class Sizes:
+    width: int | None
+    names: tuple[str, ...] = ()
+    inner: dict | None = None
+    on: bool = True
+
+    def __post_init__(self):
+        self.width = 4 if self.width is None else float(self.width)
+        self.names = tuple(self.names)
+        self.inner = {"a": 1, **(self.inner or {})}
+
+
+def test_what_a_config_would_replace_is_refused():
+    """null may mean a default to a user; in a file it is not what was at work."""
+    check = schema.config(Sizes, optional=("on",))
+    whole = {"width": 10**300, "names": ["a"], "inner": {"a": 2}}
+    assert check("sizes", whole) == Sizes(1e300, ("a",), {"a": 2})
+    for change, fault in (
+        ({"width": None}, "sizes.width must be 4, got None"),
+        ({"names": {"a": 1}}, r"sizes.names must be \('a',\), got {'a': 1}"),
+        ({"inner": {}}, "sizes.inner must be {'a': 1}, got {}"),
+        ({"inner": None}, "sizes.inner must be {'a': 1}, got None"),
+        ({"width": True}, "sizes.width must be 1.0, got True"),
+        ({"names": None}, "not iterable"),
+    ):
+        with pytest.raises(ValueError, match=fault):
+            check("sizes", whole | change)

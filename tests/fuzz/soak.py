@@ -111,7 +111,7 @@ def _equal(one, two):
 def soak(folder: Path, counts: dict[str, int], seed: int, make=damage, progress=None) -> dict[str, dict]:
     """Load as many files that `make` broke as `counts` says for each kind: {kind: {"fates", "excess", "failures"}}."""
     report = {}
-    with mock.patch.object(storage.os, "fsync", lambda handle: None):  # the disk is not what is tested
+    with mock.patch.object(os, "fsync", lambda handle: None):  # the disk is not what is tested
         for name, count in counts.items():
             kind = make_kind(name, folder)
             sound = kind.path.read_bytes()
