@@ -167,6 +167,7 @@ def apply_partial(
     config.
     """
     checks.instance("config", config, PartialConfig)
+    checks.optional_generator("rng", rng)
     check_new_adapter(model, adapter_name)
     return put_on(model, adapter_name, partial_parts(model, config), OwnLayer)
 
@@ -180,6 +181,7 @@ def apply_full(
     weights, a name in use or a merged model, before anything is changed.
     """
     checks.instance("config", config, FullConfig)
+    checks.optional_generator("rng", rng)
     check_new_adapter(model, adapter_name)
     return put_on(model, adapter_name, full_parts(model, config), OwnLayer)
 
@@ -191,6 +193,7 @@ def unfreeze(model: Llama, *, last_blocks: int = 0, norms: bool = False) -> list
     trained on it before no longer fit, and `save_adapter` does not hold what is learned here. ValueError for a quantized
     weight.
     """
+    norms = checks.boolean("norms", norms)
     layers = dense_layers(model, chosen(model, last_blocks=last_blocks, norms=norms))
     for layer in layers.values():
         layer.weight.trainable = True

@@ -111,7 +111,7 @@ def activation_bytes(setup: Setup, batch_size: int, length: int) -> int:
     """
     checks.instance("setup", setup, Setup)
     B = checks.integer("batch_size", batch_size, low=1)
-    T = checks.integer("length", length, low=1)
+    T = checks.integer("length", length, low=1, high=2**24)
     config, ranks = setup.config, setup.ranks()
     blocks = [_block_floats(setup, f"layers.{i}", ranks, B, T) for i in range(config.num_hidden_layers)]
     if setup.checkpointing:

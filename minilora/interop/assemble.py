@@ -80,9 +80,9 @@ def _quantization(model, quantize):
     """The arguments of `quant.quantize` (None: keep what is stored), and the paths of the layers that are meant."""
     if quantize is None:
         return {}, {}
-    if quantize == STORED:
+    if isinstance(quantize, str) and quantize == STORED:
         return None, match_targets(model, "all-linear")
-    options = {"code": quantize} if isinstance(quantize, str) else dict(checks.instance("quantize", quantize, Mapping))
+    options = {"code": quantize} if isinstance(quantize, str) else checks.mapping("quantize", quantize)
     targets = match_targets(model, options.pop("target_modules", "all-linear"))
     known = ("code", "block_size", "double_quant", "scale_code")
     if unknown := [name for name in options if name not in known]:

@@ -28,6 +28,7 @@ def to_bitsandbytes(q: QuantizedTensor, name: str = "weight", *, dtype: str = "f
     `dtype`: to what bitsandbytes shall decode. ValueError for a code or a scale code that bitsandbytes does not have.
     """
     checks.instance("q", q, QuantizedTensor)
+    name = checks.string("name", name)
     checks.one_of("q.code", q.code, CODES)
     checks.one_of("dtype", dtype, DTYPES)
     state: dict[str, Any] = {"quant_type": q.code, "blocksize": q.block_size, "dtype": dtype, "shape": list(q.shape)}
@@ -53,6 +54,8 @@ def from_bitsandbytes(
 
     ValueError, naming the key, for what is missing, does not fit together, or is a code that is not known here.
     """
+    arrays, name = checks.mapping("arrays", arrays), checks.string("name", name)
+    dtype = checks.float_dtype("dtype", dtype)
     state = _state(arrays, name)
     if state.get("quant_type") not in CODES:
         raise ValueError(f"{name}: quant_type must be one of {', '.join(CODES)}, got {state.get('quant_type')!r}")
@@ -72,7 +75,7 @@ def from_bitsandbytes(
         if packed.ndim == 2 and 1 in packed.shape:
             packed = packed.reshape(-1)
         shape = checks.instance("shape", state.get("shape"), list)
-        return QuantizedTensor(packed, absmax, tuple(shape), np.dtype(dtype), code, state.get("blocksize"))
+        return QuantizedTensor(packed, absmax, tuple(shape), dtype, code, state.get("blocksize"))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name}: {error}") from error
 
@@ -80,7 +83,7 @@ def from_bitsandbytes(
 def _state(arrays, name):
     keys = [key for key in arrays if key.startswith(f"{name}.{STATE}")]
     if len(keys) != 1:
-        raise ValueError(f"there must be one key {name}.{STATE}nf4 or fp4, got {', '.join(keys) or 'none'}")
+        raise ValueError(f"arrays must hold one key {name}.{STATE}nf4 or fp4, got {', '.join(keys) or 'none'}")
     raw = arrays[keys[0]]
     try:
         state = json.loads(np.asarray(raw, np.uint8).tobytes())

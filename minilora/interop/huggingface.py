@@ -147,7 +147,11 @@ def save_llama(
     """
     folder = Path(checks.path("folder", folder))
     checks.integer("max_shard_size", max_shard_size, low=1)
-    dtype = checks.one_of("dtype", dtype or model.dtype.name, ("float32", "float16", "bfloat16", "float64"))
+    if tokenizer is not None:
+        checks.instance("tokenizer", tokenizer, FileTokenizer)
+    dtype = checks.one_of(
+        "dtype", model.dtype.name if dtype is None else dtype, ("float32", "float16", "bfloat16", "float64")
+    )
     if names := adapter_names(model):
         raise ValueError(
             f"model must have no adapter on, got {', '.join(map(repr, names))}; merge_lora(model) first, or "

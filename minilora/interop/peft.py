@@ -74,6 +74,8 @@ def save_peft_adapter(
     ValueError for an unknown adapter, a merged model, and a method that PEFT does not have.
     """
     folder = Path(checks.path("folder", folder))
+    if base_model is not None:
+        checks.string("base_model", base_model)
     refuse_merged(model)
     adapter = get_adapter(model, adapter_name)
     for translation in TRANSLATIONS:

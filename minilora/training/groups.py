@@ -32,7 +32,9 @@ def rate_groups(
     who recommend about 16, with a lower rate for A); a learned alpha at `alpha_lr_ratio` times it; everything else at
     `learning_rate`. Parameters are recognized by the ends of their paths, "lora_B" and "lora_alpha".
     """
-    checks.real("learning_rate", learning_rate, low=0)
+    learning_rate = checks.real("learning_rate", learning_rate, low=0)
+    for path, parameter in checks.mapping("parameters", parameters).items():
+        checks.instance(f"parameters[{path!r}]", parameter, Parameter)
     ratios = {
         "lora_B": checks.real("loraplus_lr_ratio", loraplus_lr_ratio, above=0, hint="1 is plain LoRA, 16 is usual"),
         "lora_alpha": checks.real("alpha_lr_ratio", alpha_lr_ratio, low=0),
