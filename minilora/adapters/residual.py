@@ -75,7 +75,8 @@ class Residual(LinearFace):
     def __call__(self, x: np.ndarray, *, rng: np.random.Generator | None = None) -> tuple[np.ndarray, Callable]:
         y, base_backward = self.base_layer(x, rng=rng)
         A, B, s = self.lora_A, self.lora_B, self.scaling
-        h = x.reshape(-1, x.shape[-1]) @ A.T  # (..., in) -> (N, r)
+        shape = x.shape  # x itself is not kept: nothing here is trained
+        h = x.reshape(-1, shape[-1]) @ A.T  # (..., in) -> (N, r)
         y -= (h @ B.T * s).reshape(y.shape)
 
         def backward(dy):
@@ -83,7 +84,7 @@ class Residual(LinearFace):
             dx = base_backward(dy)
             dh = dy.reshape(-1, dy.shape[-1]) @ B
             dh *= s
-            dx -= (dh @ A).reshape(x.shape)
+            dx -= (dh @ A).reshape(shape)
             return dx
 
         return y, backward

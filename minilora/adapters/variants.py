@@ -55,7 +55,8 @@ class DoRA(LoRA):
         if p and rng is not None:
             dropped, dropout_backward = ops.dropout(x, p, rng)
             v, dropped_backward = beneath(dropped, rng=rng)
-        x2 = dropped.reshape(-1, dropped.shape[-1])  # (..., in) -> (N, in)
+        shape = x.shape  # with dropout x itself is not kept
+        x2 = dropped.reshape(-1, shape[-1])  # (..., in) -> (N, in)
         h = x2 @ A.value.T  # (N, r)
         u = v + (h @ B.value.T * s).reshape(v.shape)  # x' (W + s B A)ᵀ
         norm = self.norm(base_layer)  # (out,)
@@ -74,7 +75,7 @@ class DoRA(LoRA):
             B.accumulate(dsB * s)
             self.accumulate_alpha(dsB)
             A.accumulate(dh.T @ x2)
-            dx = (dh @ A.value).reshape(x.shape)
+            dx = (dh @ A.value).reshape(shape)
             if dropout_backward is None:
                 dx += base_backward(du)
                 return dx

@@ -44,6 +44,11 @@ class Setup:
         checks.instance("config", self.config, LlamaConfig)
         if self.lora is not None:
             checks.instance("lora", self.lora, LoraConfig)
+            if not has_formula(self.lora):
+                raise ValueError(
+                    f"lora must be A and B alone for the formulas, got {self.lora}; count a model that has it instead "
+                    "(stored_bytes, saved_bytes)"
+                )
         if self.code is not None and not (isinstance(self.code, str) and self.code == AFFINE):
             get_codebook(self.code)
         object.__setattr__(self, "block_size", checks.integer("block_size", self.block_size, low=1))
@@ -57,6 +62,12 @@ class Setup:
             return {}
         paths = match_targets(Llama.skeleton(self.config), self.lora.target_modules)
         return {path: pattern_value(self.lora.rank_pattern, path, self.lora.r) for path in paths}
+
+
+def has_formula(lora: LoraConfig) -> bool:
+    """Is this LoRA A and B alone? DoRA, a start within the weight, a learned alpha and whole layers take more."""
+    more = lora.use_dora or lora.trainable_alpha or lora.modules_to_save
+    return not more and lora.init_lora_weights in (True, "gaussian")
 
 
 def linear_shapes(config: LlamaConfig) -> dict[str, tuple[int, int]]:

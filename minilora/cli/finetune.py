@@ -319,8 +319,8 @@ def _plan(model, trainer, settings, batch_size, length, config) -> dict[str, Any
 
 
 def _activations(model, trainer, settings, batch_size, length, config) -> int:
-    """By formula for LoRA; for other methods counted in what one forward of the first batch keeps."""
-    if settings["method"] == "lora":
+    """By formula for plain LoRA; else counted in what one forward of the first batch keeps."""
+    if settings["method"] == "lora" and memory.has_formula(config):
         setup = memory.Setup(
             model.config, lora=config, code=settings["quantize"], checkpointing=settings["gradient_checkpointing"]
         )

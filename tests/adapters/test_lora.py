@@ -3,6 +3,7 @@ import pytest
 
 from minilora import LoraConfig, apply_lora, quantize_linears
 from minilora.adapters import LoRALinear, QuantizedLinear, adapter_state, count_parameters, linear_paths, lora_layers
+from minilora.analysis.memory import saved_bytes
 from minilora.nn import Linear
 from minilora.quant import quantize
 
@@ -38,6 +39,16 @@ def test_dropout_falls_on_the_bypass_alone(rng):
     layer.lora_B.value[...] = 0
     x = rng.standard_normal((2, 3, 10))
     np.testing.assert_array_equal(layer(x, rng=rng)[0], base(x)[0])
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_what_a_forward_keeps(rng, dropout):
+    """x and h; with dropout its mask and what it leaves of x, but not x as well."""
+    layer = wrapped(
+        Linear.from_weight(rng.standard_normal((6, 10)), trainable=False), LoraConfig(r=3, lora_dropout=dropout), rng
+    )
+    _, backward = layer(rng.standard_normal((7, 10)), rng=rng)
+    assert saved_bytes(backward, layer) == 8 * 7 * ((20 if dropout else 10) + 3)
 
 
 def test_whole_model_gradients(check, rng, model, ids, all_linear, fill_B):

@@ -106,3 +106,13 @@ REFUSED = [
 def test_refused(call, error, message):
     with pytest.raises(error, match=f"^({message})"):
         call()
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"use_dora": True}, {"trainable_alpha": True}, {"init_lora_weights": "pissa"}, {"modules_to_save": ("norm",)}],
+)
+def test_a_lora_that_takes_more_has_no_formula(more):
+    assert memory.has_formula(LoraConfig(init_lora_weights="gaussian"))
+    with pytest.raises(ValueError, match="lora must be A and B alone for the formulas"):
+        memory.Setup(CONFIG, lora=LoraConfig(**more))
