@@ -1,10 +1,10 @@
 """Where numbers came from: enough to compute them again."""
 
-import os
 import platform
 from typing import Any
 
 from minilora.gallery.registry import Figure
+from minilora.machine import blas_threads
 
 
 def provenance(figure: Figure, *, runs: int, seconds: float) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def provenance(figure: Figure, *, runs: int, seconds: float) -> dict[str, Any]:
         "machine": platform.machine(),
         "blas": np.show_config(mode="dicts")["Build Dependencies"]["blas"].get("name"),
         "cpu_kernel": (simd.get("found") or simd.get("baseline") or ["unknown"])[-1],
-        "blas_threads": os.environ.get("OPENBLAS_NUM_THREADS", "default; 1 in workers"),
+        "blas_threads": f"{blas_threads() or 'unknown'}; 1 in workers",
         "base_sha256": base_sha256(),
         "runs": runs,
         "seconds": round(seconds, 1),

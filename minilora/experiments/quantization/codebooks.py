@@ -7,6 +7,7 @@ import numpy as np
 
 from minilora.assets import base_weights
 from minilora.quant import codebook, quantize
+from minilora.quant.lloyd import scale_blocks
 
 TOLERANCE = {"rtol": 1e-3, "atol": 1e-4}
 
@@ -35,7 +36,7 @@ def run(config: Config = Config(), each: Callable = map) -> dict:
         "int4_use": {},
     }
     for name, arrays in sources.items():
-        scaled = np.concatenate([scale_blocks(a, config.block_size) for a in arrays])
+        scaled = np.concatenate([scale_blocks(a, config.block_size)[0] for a in arrays])
         result["density"][name] = np.histogram(scaled, bins=edges, density=True)[0].tolist()
         for code in ("nf4", "int4"):
             codes = np.concatenate([quantize(a, code, block_size=config.block_size).codes() for a in arrays])
@@ -44,16 +45,10 @@ def run(config: Config = Config(), each: Callable = map) -> dict:
     result["nf4_unevenness"] = {n: max(use) / min(use) for n, use in result["nf4_use"].items()}
     result["inner_half"] = {code: share_inside(levels, 0.5) for code, levels in result["levels"].items()}
     result["weights_inside"] = {
-        name: float(np.mean(np.abs(np.concatenate([scale_blocks(a, config.block_size) for a in arrays])) < 0.5))
+        name: float(np.mean(np.abs(np.concatenate([scale_blocks(a, config.block_size)[0] for a in arrays])) < 0.5))
         for name, arrays in sources.items()
     }
     return result
-
-
-def scale_blocks(w: np.ndarray, block_size: int) -> np.ndarray:
-    """Each full block of `w`, flattened, over its largest absolute value.    (n,) in [-1, 1]"""
-    rows = w.reshape(-1)[: w.size // block_size * block_size].reshape(-1, block_size)
-    return (rows / np.abs(rows).max(axis=1, keepdims=True)).reshape(-1)
 
 
 def share_inside(levels: list[float], limit: float) -> float:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minilora.plots.style import INK, color, label
+from minilora.plots.style import INK, color, label, log2_axis
 
 LAYOUT = {"nrows": 1, "ncols": 3, "figsize": (14, 4.6), "width_ratios": (1, 1.1, 1.1)}
 NAMES = {"pinned": "Lloyd, with -1, 0, 1 kept", "signed": "Lloyd, signed absmax (BOF4)"}
@@ -60,8 +60,7 @@ def _draw_excess(ax, numbers):
                 label=f"{NAMES[name]}, {measure}",
             )
             ax.fill_between(sizes, excess.min(axis=1), excess.max(axis=1), color=SHADES[name], alpha=0.2)
-    ax.set_xscale("log", base=2)
-    ax.set_xticks(sizes, [str(size) for size in sizes])
+    log2_axis(ax, sizes)
     ax.axhline(0, color=INK, linewidth=1)
     ax.set_xlabel("block size")
     ax.set_ylabel("NF4's error beyond the best code's, %")

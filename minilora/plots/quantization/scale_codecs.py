@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minilora.plots.style import INK
+from minilora.plots.style import INK, log2_axis
 
 LAYOUT = {"nrows": 1, "ncols": 3, "figsize": (14, 4.4)}
 SOURCES = {"base": "the base", "normal": "normal weights", "outliers": "normal with outliers"}
@@ -57,8 +57,7 @@ def _draw_error(ax, numbers, measure):
                 markersize=3.5,
                 color=SHADES[name],
             )
-    ax.set_xscale("log", base=2)
-    ax.set_xticks(sizes, [str(size) for size in sizes])
+    log2_axis(ax, sizes)
     ax.set_xlabel("block size")
 
 

@@ -1,9 +1,8 @@
 """Where codes put their levels, and where weights are."""
 
-import numpy as np
 import pytest
 
-from minilora.experiments.quantization.codebooks import Config, run, scale_blocks, share_inside
+from minilora.experiments.quantization.codebooks import Config, run, share_inside
 
 
 def test_what_the_numbers_must_obey():
@@ -13,12 +12,6 @@ def test_what_the_numbers_must_obey():
         assert sum(numbers["density"][source]) * 2 / 80 == pytest.approx(1)
     assert 3 < numbers["nf4_unevenness"]["normal"] < 9  # not equal-probability bins (Yoshida 2023)
     assert numbers["inner_half"]["nf4"] > numbers["inner_half"]["int4"]
-
-
-def test_scaled_blocks_reach_one():
-    w = np.array([1.0, -4.0, 3.0, 0.5, 0.25, 9.0])
-    assert scale_blocks(w, 2).tolist() == [0.25, -1.0, 1.0, 0.5 / 3, 0.25 / 9, 1.0]
-    assert scale_blocks(w, 4).tolist() == [0.25, -1.0, 0.75, 0.125]  # the last block is not full
 
 
 def test_the_share_inside():
