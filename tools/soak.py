@@ -3,7 +3,8 @@
     python tools/soak.py [--kills 100] [--seed 0] [--out FILE]
 
 Each time a run on a small model, which writes a checkpoint and evaluates after every step, is killed as hard as the system
-can (SIGKILL) at a random moment between its start and its end, and resumed. The run that comes out must hold the same
+can (SIGKILL), and resumed: one in ten at a random moment of its start, the others at a random moment within a random step,
+so that they are spread over the run however fast the machine is. The run that comes out must hold the same
 adapter, best adapter and checkpoint, byte for byte, and the same log, as one that was never killed, and nothing else may
 lie in its folder. Exit code 1 if one of them does not.
 """
@@ -67,22 +68,21 @@ def soak(place: Path, kills: int, rng: random.Random) -> dict:
     lines = [json.dumps({"input": given, "target": target}) for given, target in records]
     (place / "dates.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     command = ("finetune", "--data", "dates.jsonl", *OPTIONS)
-    started = time.perf_counter()
     finish(place, *command, "--out", "whole")
-    seconds = time.perf_counter() - started
+    start, step = pace(place, *command, "--out", "timed")
     faults, killed_at, writing, done = [], [], 0, 0
     while done < kills:
         shutil.rmtree(place / "run", ignore_errors=True)
-        moment = rng.uniform(0, seconds)
-        if not kill(place, moment, *command, "--out", "run"):
-            seconds *= 0.98  # it was faster than the whole one and had ended by then
-            continue
+        after = -1 if rng.random() < 0.1 else rng.randrange(STEPS)
+        wait = rng.uniform(0, start if after < 0 else step)
+        if not kill(place, after, wait, *command, "--out", "run"):
+            continue  # it had ended by then
         done += 1
         left = {path.name for path in (place / "run").iterdir()} if (place / "run").is_dir() else set()
         writing += any(name.endswith(".tmp") for name in left)
         killed_at.append(len(read_log(place / "run" / "log.jsonl")["step"]) if "log.jsonl" in left else 0)
         finish(place, *command, "--out", "run", "--resume")
-        faults += [f"killed after {moment:.3f} s (step {killed_at[-1]}): {fault}" for fault in differences(place)]
+        faults += [f"kill {done}, {wait:.4f} s after step {after}: {fault}" for fault in differences(place)]
         print(f"\r{done} of {kills}, killed at step {killed_at[-1]}   ", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     failed = len({fault.split(":")[0] for fault in faults})
@@ -116,16 +116,32 @@ def finish(place: Path, *command: object) -> None:
         raise SystemExit(f"{' '.join(map(str, command))} failed:\n{done.stdout}{done.stderr}")
 
 
-def kill(place: Path, moment: float, *command: object) -> bool:
-    """Start a command and kill it after `moment` seconds; False if it had ended by then."""
-    process = subprocess.Popen(words(command), cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        process.wait(moment)
-        return False
-    except subprocess.TimeoutExpired:
-        process.kill()
+def pace(place: Path, *command: object) -> tuple[float, float]:
+    """(seconds until the first step is logged, seconds per step) of a run in `place`/timed."""
+    began = time.perf_counter()
+    with subprocess.Popen(words(command), cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        wait_for_steps(process, place / "timed" / "log.jsonl", 1)
+        first = time.perf_counter()
         process.wait()
-        return True
+    return first - began, (time.perf_counter() - first) / STEPS
+
+
+def kill(place: Path, after: int, wait: float, *command: object) -> bool:
+    """Start a run and kill it `wait` seconds after it logged step `after` (-1: after its start); False if it had ended."""
+    with subprocess.Popen(words(command), cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        wait_for_steps(process, place / "run" / "log.jsonl", max(after, 0))
+        time.sleep(wait)
+        ended = process.poll() is not None
+        process.kill()
+    return not ended
+
+
+def wait_for_steps(process: subprocess.Popen, log: Path, steps: int) -> None:
+    """Return when the log has as many steps, or the process has ended."""
+    while process.poll() is None and steps:
+        if log.is_file() and log.read_bytes().count(b'"loss": ') >= 2 * steps - 1:  # a step and an evaluation each
+            return
+        time.sleep(0.002)
 
 
 def words(command: tuple) -> list[str]:

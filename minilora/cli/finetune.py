@@ -55,6 +55,10 @@ DEFAULTS: dict[str, Any] = {
     "weight_decay": 0.0,
     "weight_decay_type": "decoupled",
     "max_grad_norm": 1.0,
+    "adam_beta1": 0.9,
+    "adam_beta2": 0.999,
+    "loraplus_lr_ratio": 1.0,
+    "alpha_lr_ratio": 0.1,
     "eval_steps": 50,
     "save_steps": 50,
     "early_stopping_patience": 0,
@@ -103,6 +107,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _option(training, "weight_decay", float, "how strongly matrices decay")
     training.add_argument("--weight-decay-type", choices=("decoupled", "l2"), help="(default: decoupled, as in AdamW)")
     _option(training, "max_grad_norm", float, "clip the gradient to this norm")
+    _option(training, "adam_beta1", float, "how slowly Adam's mean of the gradient changes")
+    _option(training, "adam_beta2", float, "how slowly Adam's mean of its square changes")
+    _option(training, "loraplus_lr_ratio", float, "B's rate relative to A's (LoRA+)")
+    _option(training, "alpha_lr_ratio", float, "a trained alpha's rate, relative to --learning-rate")
     _switch(
         training,
         "gradient_checkpointing",
@@ -243,6 +251,10 @@ def _training_config(settings: dict[str, Any], steps_per_epoch: int) -> Training
         "weight_decay",
         "weight_decay_type",
         "max_grad_norm",
+        "adam_beta1",
+        "adam_beta2",
+        "loraplus_lr_ratio",
+        "alpha_lr_ratio",
         "eval_steps",
         "save_steps",
         "early_stopping_patience",

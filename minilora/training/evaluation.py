@@ -12,9 +12,12 @@ from minilora.data.tokenizer import Tokenizer, check_tokenizer
 from minilora.nn import Llama, generate, ops
 from minilora.nn.llama import check_labels
 
+LOGITS = 2**25  # held at a time, 128 MB in float32: a vocabulary of 49,152 words would fill gigabytes
+
 
 def evaluate(model: Llama, token_ids: np.ndarray, labels: np.ndarray, *, batch_size: int = 64) -> dict[str, float]:
-    """{"loss", "exact"} of encoded records, computed `batch_size` rows at a time.    token_ids, labels: (N, T)
+    """{"loss", "exact"} of encoded records, computed `batch_size` rows at a time, or fewer
+    where the vocabulary is large.    token_ids, labels: (N, T)
 
     "loss": mean nats per counted token over all rows (each batch weighs as much as it counts tokens, so the batch size
     does not matter but for rounding). "exact": the share of rows whose every counted label has the largest logit.
@@ -32,8 +35,9 @@ def evaluate(model: Llama, token_ids: np.ndarray, labels: np.ndarray, *, batch_s
     # Rows of like length side by side: a batch is cut where the last of its rows ends.
     ends = counted.shape[1] - np.argmax(counted[:, ::-1], axis=1)
     order = np.argsort(ends, kind="stable")
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
+    at_once = min(batch_size, max(1, LOGITS // (counted.shape[1] * model.config.vocab_size)))
+    for start in range(0, len(order), at_once):
+        rows = order[start : start + at_once]
         width = int(ends[rows].max())
         some = labels[rows, :width]
         logits, _ = model(token_ids[rows, :width], inference=True)

@@ -71,3 +71,14 @@ def test_bad_input_is_named(make_model):
         exact_match(np.ones((2, 3)), ids)
     with pytest.raises(ValueError, match=r"labels must be integers of shape \(2, 3\)"):
         exact_match(np.ones((2, 3, 4)), ids[:1])
+
+
+def test_a_large_vocabulary_goes_in_smaller_batches(make_model, rng, monkeypatch):
+    model = make_model()
+    ids = rng.integers(0, 37, (6, 4))
+    whole, sizes = evaluate(model, ids, ids), []
+    forward = type(model).__call__
+    monkeypatch.setattr(type(model), "__call__", lambda self, t, **k: sizes.append(len(t)) or forward(self, t, **k))
+    monkeypatch.setattr("minilora.training.evaluation.LOGITS", 2 * 4 * 37)
+    assert evaluate(model, ids, ids) == pytest.approx(whole)
+    assert sizes == [2, 2, 2]
