@@ -29,7 +29,9 @@ def main() -> int:
     _, after = rest.split(END)
     with tempfile.TemporaryDirectory() as folder:
         shown = [printed(words, Path(folder)) for words in COMMANDS]
-    README.write_text(before + BEGIN + "```\n" + "\n".join(shown) + "```\n" + END + after, encoding="utf-8", newline="\n")
+    README.write_text(
+        before + BEGIN + "```\n" + "\n".join(shown) + "```\n" + END + after, encoding="utf-8", newline="\n"
+    )
     return 0
 
 

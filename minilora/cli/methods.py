@@ -54,10 +54,12 @@ def _kind(name: str, hint: Any) -> dict[str, Any]:
     kinds = set(typing.get_args(hint)) or {hint}
     if hint is bool:
         return {"action": argparse.BooleanOptionalAction}
-    if typing.get_origin(hint) in (dict, Mapping) or any(typing.get_origin(k) in (dict, Mapping) for k in kinds):
+    shapes = {typing.get_origin(kind) or kind for kind in kinds | {hint}}
+    if shapes & {dict, Mapping} or any(dataclasses.is_dataclass(shape) for shape in shapes):
         return {"type": _mapping, "metavar": "JSON"}
-    if any(typing.get_origin(kind) is tuple for kind in kinds | {hint}):
-        return {"type": _names, "metavar": "NAMES"}
+    if tuple in shapes:
+        numbers = any(int in typing.get_args(kind) for kind in kinds | {hint} if typing.get_origin(kind) is tuple)
+        return {"type": _numbers, "metavar": "N,N"} if numbers else {"type": _names, "metavar": "NAMES"}
     for kind in (float, int):
         if kind in kinds:
             return {"type": kind, "metavar": "N" if kind is int else "X"}
@@ -69,6 +71,10 @@ def _names(text: str) -> str | tuple[str, ...]:
     if text == "all-linear" or any(sign in text for sign in "*+?[](){}|^$\\"):
         return text
     return tuple(name.strip() for name in text.split(","))
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in text.split(","))
 
 
 def _word(text: str) -> str | bool | None:
@@ -89,7 +95,7 @@ def _default(method: str, field: dataclasses.Field) -> str:
         value = field.default
     else:
         value = field.default_factory()
-    return ",".join(value) if isinstance(value, tuple) else str(value)
+    return (",".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)
 
 
 def _flag(name: str) -> str:
