@@ -202,6 +202,7 @@ CASES = [
     (lambda: quantize_linears(model(), target_modules=("q",)), ValueError, "target_modules.*'q'"),
     (lambda: quantize_linears(lora()), ValueError, "model must have no adapters.*quantize before apply_lora"),
     (lambda: QuantizedLinear(W), TypeError, "q must be a QuantizedTensor"),
+    (lambda: QuantizedLinear(quantize(W[0])), TypeError, "q must be a QuantizedTensor of a matrix"),
     (lambda: QuantizedLinear(quantize(W))(np.ones((2, 7), np.float32)), ValueError, "x must have 8 entries"),
     (lambda: load_base(np.int32), TypeError, "dtype.*int32"),
     # training

@@ -82,9 +82,14 @@ def write_lora(model: Llama, adapter: InstalledAdapter) -> tuple[dict[str, Any],
     """(settings, arrays by PEFT's names) of a LoRA; rank and alpha of each layer are those that it acts with.
 
     PiSSA is written as a LoRA for the base as it was, of twice the rank: what it has learned, less what it started with.
-    ValueError for LoftQ, whose base is another one, and for DoRA that started inside the weight.
+    ValueError for LoftQ, whose base is another one, for DoRA that started inside the weight, and for whole layers.
     """
     config: LoraConfig = adapter.config
+    if config.modules_to_save:
+        raise ValueError(
+            f"modules_to_save must be empty to be written for PEFT, got {config.modules_to_save}; merge_lora(model, "
+            "keep_unmerged=False) and save the model whole, or keep minilora's own file (save_adapter)"
+        )
     arrays, ranks, alphas = {}, {}, {}
     for path, part in adapter.parts.items():
         name = _theirs(plain(path))

@@ -105,6 +105,7 @@ def test_what_peft_cannot_say_is_refused(make_model, tmp_path, rng):
     for settings, message in (
         ({"init_lora_weights": "loftq"}, "started inside the weight with LoftQConfig"),
         ({"init_lora_weights": "pissa", "use_dora": True}, "started inside the weight with DoRA"),
+        ({"modules_to_save": ("norm",)}, "modules_to_save must be empty to be written for PEFT"),
     ):
         with pytest.raises(ValueError, match=message):
             save_peft_adapter(with_lora(make_model(np.float32), rng, **settings), tmp_path / "out")
