@@ -12,9 +12,7 @@ import minilora
 MODULES = sorted(
     info.name
     for info in pkgutil.walk_packages(minilora.__path__, "minilora.")
-    if not info.name.endswith("__main__")
-    and not info.name.startswith("minilora.plots")
-    and not any(part.startswith("_") for part in info.name.split("."))
+    if not info.name.endswith("__main__") and not any(part.startswith("_") for part in info.name.split("."))
 )
 
 

@@ -35,6 +35,7 @@ OTHERS = {  # which packages beside numpy a room may import
     "parallel": {"tqdm", "dask", "distributed"},
     "gallery": {"matplotlib", "scipy", "tqdm"},
     "course": {"matplotlib", "IPython", "jupyter_client", "jupytext", "nbclient", "nbconvert", "nbformat"},
+    "plots": {"matplotlib"},  # for the name of what it draws on
     "cli": {"matplotlib"},
 }
 

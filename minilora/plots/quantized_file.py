@@ -1,5 +1,9 @@
 """The error of every matrix of a file under each code, beside what a normal law would give."""
 
+from typing import Any
+
+from matplotlib.axes import Axes
+
 from minilora.plots.style import BOUND, CODES, color, label
 
 LAYOUT = {"figsize": (10, 4.5)}
@@ -17,7 +21,7 @@ NORMAL = {"nf4": 0.0920, "int4": 0.1077, "int4_full": 0.0993, "int4_affine": 0.0
 NORMAL_BLOCK = 64
 
 
-def draw(ax, numbers):
+def draw(ax: Axes, numbers: dict[str, Any]) -> None:
     """A point for each matrix, in the order of the file; a dashed line where a normal law would put a code."""
     rows = [row for row in numbers["tensors"] if row["results"]]
     spare = iter(OTHER)

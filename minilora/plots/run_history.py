@@ -1,11 +1,16 @@
 """One run: training and held-out loss, exact match, rate."""
 
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+
 from minilora.plots.style import EASY, HARD, INK
 
 LAYOUT = {"nrows": 3, "ncols": 1, "figsize": (8, 8), "sharex": True, "height_ratios": (3, 2, 1.2)}
 
 
-def draw(axes, numbers):
+def draw(axes: Sequence[Axes], numbers: dict[str, Any]) -> None:
     """Loss (each step, their running mean, held out), exact match and learning rate against the step."""
     loss_axis, exact_axis, rate_axis = axes
     steps, losses = numbers["step"], numbers["loss"]
@@ -29,7 +34,7 @@ def draw(axes, numbers):
     rate_axis.set_title("Learning rate")
 
 
-def caption(numbers) -> str:
+def caption(numbers: dict[str, Any]) -> str:
     """Where the run stands, in numbers."""
     text = f"step {numbers['step'][-1]}: training loss {numbers['loss'][-1]:.4f}"
     if numbers.get("eval_loss"):

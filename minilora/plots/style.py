@@ -1,5 +1,10 @@
 """One look for all figures: one color for each code everywhere, distinguishable to color-blind eyes (Okabe & Ito 2008)."""
 
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+
 RC = {
     "svg.hashsalt": "minilora",
     "svg.fonttype": "path",
@@ -43,20 +48,20 @@ def label(code: str) -> str:
     return CODES[code][1]
 
 
-def log2_axis(ax, ticks, labels=None, **kwargs) -> None:
+def log2_axis(ax: Axes, ticks: Sequence[float], labels: Sequence[str] | None = None, **kwargs: Any) -> None:
     """A logarithmic x axis to base 2 with exactly these ticks, written as they are or as `labels` say."""
     ax.set_xscale("log", base=2)
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks] if labels is None else labels, **kwargs)
     ax.minorticks_off()
 
 
-def median(runs) -> float:
+def median(runs: Sequence) -> float:
     """The middle value over seeds; of an even number the mean of the two in the middle."""
     ordered = sorted(runs)
     return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
-def band(ax, x, runs, shade, **line) -> None:
+def band(ax: Axes, x: Sequence, runs: Sequence, shade: str, **line: Any) -> None:
     """A line through the median of each entry's runs, over a band from their least to their largest.    runs: [x][seed]"""
     ax.fill_between(x, [min(entry) for entry in runs], [max(entry) for entry in runs], color=shade, alpha=0.2)
     ax.plot(x, [median(entry) for entry in runs], color=shade, **line)

@@ -1,11 +1,16 @@
 """The grids of int4, FP4 and NF4 under the densities of scaled weights."""
 
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+
 from minilora.plots.style import INK, color, label
 
 LAYOUT = {"nrows": 2, "ncols": 1, "figsize": (8, 6.4), "sharex": True, "height_ratios": (1.5, 1)}
 
 
-def draw(axes, numbers):
+def draw(axes: Sequence[Axes], numbers: dict[str, Any]) -> None:
     """Top: two densities. Bottom: a row of ticks for each code's levels."""
     top, bottom = axes
     edges = numbers["edges"]
@@ -25,7 +30,7 @@ def draw(axes, numbers):
     bottom.set_xlabel("weight / absmax of its block")
 
 
-def caption(numbers) -> str:
+def caption(numbers: dict[str, Any]) -> str:
     """The finding, in numbers."""
     inner, inside, uneven = numbers["inner_half"], numbers["weights_inside"], numbers["nf4_unevenness"]
     return (

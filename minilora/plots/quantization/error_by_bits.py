@@ -1,6 +1,10 @@
 """Error against all stored bits per parameter, for each code."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+from matplotlib.axes import Axes
 
 from minilora.plots.style import CODES, color, label
 
@@ -14,7 +18,7 @@ OTHERS = {
 }
 
 
-def draw(axes, numbers):
+def draw(axes: Sequence[Axes], numbers: dict[str, Any]) -> None:
     """A panel for each source; each line runs through the block sizes, from many bits (small blocks) to few."""
     for ax, (source, by_code) in zip(axes, numbers["sources"].items(), strict=True):
         _draw_source(ax, by_code)
@@ -41,7 +45,7 @@ def _draw_source(ax, by_code):
     ax.set_xlabel("bits per parameter, scales included (marks: block sizes, largest at the left)")
 
 
-def caption(numbers) -> str:
+def caption(numbers: dict[str, Any]) -> str:
     """The finding, in numbers."""
     sizes, normal = numbers["block_sizes"], numbers["sources"]["normal"]
 

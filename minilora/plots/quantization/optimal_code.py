@@ -1,6 +1,10 @@
 """How evenly NF4's bins are used, where the best codes put their levels, and how far NF4 is from them."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+from matplotlib.axes import Axes
 
 from minilora.plots.style import INK, color, label, log2_axis
 
@@ -10,7 +14,7 @@ SHADES = {"pinned": "#E69F00", "signed": "#009E73"}
 MARKERS = {"mean absolute": "s", "rms": "o"}
 
 
-def draw(axes, numbers):
+def draw(axes: Sequence[Axes], numbers: dict[str, Any]) -> None:
     """Left: use of each bin. Middle: levels at block 64. Right: the excess of NF4's error by block size."""
     _draw_use(axes[0], numbers)
     _draw_levels(axes[1], numbers["levels"])
@@ -69,7 +73,7 @@ def _draw_excess(ax, numbers):
     ax.legend(loc="upper center", fontsize=8)
 
 
-def caption(numbers) -> str:
+def caption(numbers: dict[str, Any]) -> str:
     """The finding, in numbers."""
     at = numbers["block_sizes"].index(64)
     seeds = len(numbers["error"]["rms"]["nf4"][at])

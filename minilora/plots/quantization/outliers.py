@@ -1,11 +1,16 @@
 """The error around a planted outlier, by its size: with a scale for each block, and with one for the tensor."""
 
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+
 from minilora.plots.style import color, label
 
 LAYOUT = {"nrows": 1, "ncols": 2, "figsize": (10, 4.4), "sharey": True}
 
 
-def draw(axes, numbers):
+def draw(axes: Sequence[Axes], numbers: dict[str, Any]) -> None:
     """Left: the outlier's own block. Right: all other weights. Solid: scales by block; dotted: one for the tensor."""
     size = numbers["block_size"]
     titles = {"inside": f"The {size - 1} weights beside the outlier", "outside": "All other weights"}
@@ -16,7 +21,7 @@ def draw(axes, numbers):
     axes[0].legend(loc="upper left")
 
 
-def draw_place(ax, place, numbers):
+def draw_place(ax: Axes, place: str, numbers: dict[str, Any]) -> None:
     """The error at one place ("inside" or "outside") against the outlier's size: a line for each code and scaling."""
     sizes = numbers["sizes"]
     styles = {"block": ("-", f"a scale for {numbers['block_size']}"), "tensor": (":", "one scale for all")}
@@ -30,7 +35,7 @@ def draw_place(ax, place, numbers):
     ax.set_xlabel("size of the outlier, standard deviations")
 
 
-def caption(numbers) -> str:
+def caption(numbers: dict[str, Any]) -> str:
     """The finding, in numbers."""
     block, tensor = numbers["error"]["block"], numbers["error"]["tensor"]
     middle, largest = numbers["sizes"][2], numbers["sizes"][-1]

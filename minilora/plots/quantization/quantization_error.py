@@ -1,5 +1,10 @@
 """Error against block size, for each code and source."""
 
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+
 from minilora.plots.style import GUIDE, color, label, log2_axis
 
 LAYOUT = {"nrows": 3, "ncols": 4, "figsize": (13, 10), "height_ratios": (1, 1, 1.05)}
@@ -12,7 +17,7 @@ TITLES = {
 MEASURES = {"rms": "RMS error", "mae": "mean absolute error"}
 
 
-def draw(axes, numbers):
+def draw(axes: Sequence[Axes], numbers: dict[str, Any]) -> None:
     """A row for each measure of error, a column for each source; below, the base matrix by matrix."""
     for row, measure in zip(axes[:2], MEASURES, strict=True):
         _draw_sources(row, numbers, measure)
@@ -56,7 +61,7 @@ def _draw_matrices(ax, layers):
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 0.12), ncols=6, frameon=True, framealpha=1, edgecolor="white")
 
 
-def caption(numbers) -> str:
+def caption(numbers: dict[str, Any]) -> str:
     """The finding, in numbers."""
     sizes, errors = numbers["block_sizes"], numbers["error"]
 

@@ -1,5 +1,10 @@
 """Loss under each code with its standard error, and loss against error."""
 
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+
 from minilora.plots.style import CODES, INK, color, label
 
 LAYOUT = {"nrows": 1, "ncols": 2, "figsize": (12.5, 5), "width_ratios": (1, 1.2)}
@@ -7,7 +12,7 @@ OTHERS = {"nf3": ("#332288", "NF3"), "nf2": ("#882255", "NF2")}
 MARKS = {32: "s", 64: "o", 256: "^"}
 
 
-def draw(axes, numbers):
+def draw(axes: Sequence[Axes], numbers: dict[str, Any]) -> None:
     """Left: what each code costs in loss, at block 64. Right: the same against the error of the weights, all block sizes."""
     _draw_change(axes[0], numbers)
     _draw_against_error(axes[1], numbers["settings"])
@@ -52,7 +57,7 @@ def _draw_against_error(ax, settings):
     ax.legend(fontsize=8, loc="upper left")
 
 
-def caption(numbers) -> str:
+def caption(numbers: dict[str, Any]) -> str:
     """The finding, in numbers."""
     settings = numbers["settings"]
 

@@ -1,13 +1,17 @@
 """Error with and without a rotation, by the size of an outlier column, and on the base's matrices."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+from matplotlib.axes import Axes
 
 from minilora.plots.style import INK, color, label
 
 LAYOUT = {"nrows": 1, "ncols": 2, "figsize": (11.5, 4.6), "width_ratios": (1.3, 1)}
 
 
-def draw(axes, numbers):
+def draw(axes: Sequence[Axes], numbers: dict[str, Any]) -> None:
     """Left: one outlier column of growing size. Right: each matrix of the base, rotated against plain."""
     _draw_columns(axes[0], numbers)
     _draw_base(axes[1], numbers["base"])
@@ -40,7 +44,7 @@ def _draw_base(ax, base):
     ax.legend(fontsize=8)
 
 
-def caption(numbers) -> str:
+def caption(numbers: dict[str, Any]) -> str:
     """The finding, in numbers."""
     place = numbers["sizes"].index(20.0)
     nf4 = {kind: np.array(values) for kind, values in numbers["error"]["nf4"].items()}

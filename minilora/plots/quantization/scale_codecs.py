@@ -1,6 +1,10 @@
 """What the scales look like, how well each eight-bit type holds them, and what that does to the weights."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+from matplotlib.axes import Axes
 
 from minilora.plots.style import INK, log2_axis
 
@@ -11,7 +15,7 @@ NAMES = {"dynamic": "dynamic map", "int8": "linear int8", "e4m3": "FP8 E4M3"}
 STYLES = {"base": "-", "normal": "--", "outliers": ":"}
 
 
-def draw(axes, numbers):
+def draw(axes: Sequence[Axes], numbers: dict[str, Any]) -> None:
     """Left: the scales' law. Middle: their error. Right: the weights' error that it adds."""
     _draw_law(axes[0], numbers)
     _draw_error(axes[1], numbers, lambda errors, name: 100 * np.array(errors[name]["scale"]))
@@ -61,7 +65,7 @@ def _draw_error(ax, numbers, measure):
     ax.set_xlabel("block size")
 
 
-def caption(numbers) -> str:
+def caption(numbers: dict[str, Any]) -> str:
     """The finding, in numbers."""
     at = numbers["block_sizes"].index(64)
 

@@ -1,12 +1,17 @@
 """Bits of scale per parameter, counted bytes, gigabytes."""
 
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+
 from minilora.plots.style import INK, color, log2_axis
 
 LAYOUT = {"nrows": 1, "ncols": 3, "figsize": (13, 4.4)}
 SINGLE, DOUBLE = color("int4"), color("nf4")
 
 
-def draw(axes, numbers):
+def draw(axes: Sequence[Axes], numbers: dict[str, Any]) -> None:
     """Left: formula against block size. Middle: counted on tensors. Right: GB for Llama's sizes."""
     formula, counted, memory = axes
     draw_formula(formula, numbers)
@@ -14,7 +19,7 @@ def draw(axes, numbers):
     draw_gigabytes(memory, numbers["gigabytes"])
 
 
-def draw_formula(ax, numbers):
+def draw_formula(ax: Axes, numbers: dict[str, Any]) -> None:
     """Bits of scale against the block size: float32 scales, and scales quantized again in blocks of several sizes."""
     sizes, marks = numbers["block_sizes"], numbers["headline"]
     ax.plot(sizes, numbers["single_bits"], color=SINGLE, marker="o", markersize=3)
@@ -32,7 +37,7 @@ def draw_formula(ax, numbers):
     ax.set_ylabel("bits of scale per parameter")
 
 
-def draw_counted(ax, tensors):
+def draw_counted(ax: Axes, tensors: Any) -> None:
     """A pair of bars for each tensor, with the number on the second."""
     rows = range(len(tensors))
     ax.barh([row - 0.2 for row in rows], [entry["single"] for entry in tensors.values()], 0.38, color=SINGLE)
@@ -46,7 +51,7 @@ def draw_counted(ax, tensors):
     ax.set_xlabel("bits of scale per parameter")
 
 
-def draw_gigabytes(ax, models):
+def draw_gigabytes(ax: Axes, models: Any) -> None:
     """A pair of bars for each model, with both numbers."""
     for offset, key, shade in ((-0.2, "single", SINGLE), (0.2, "double", DOUBLE)):
         places = [i + offset for i in range(len(models))]
@@ -60,7 +65,7 @@ def draw_gigabytes(ax, models):
     ax.set_ylabel("GB")
 
 
-def caption(numbers) -> str:
+def caption(numbers: dict[str, Any]) -> str:
     """The finding, in numbers."""
     marks, counted, gb, error = (numbers[key] for key in ("headline", "counted", "gigabytes", "error"))
     return (

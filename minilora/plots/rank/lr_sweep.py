@@ -1,12 +1,17 @@
 """Held-out loss against the learning rate, for LoRA of several ranks and full fine-tuning."""
 
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+
 from minilora.plots.style import BOUND
 
 LAYOUT = {"nrows": 1, "ncols": 2, "figsize": (10, 4.4)}
 SHADES = ("#9ecae1", "#4292c6", "#084594")
 
 
-def draw(axes, numbers):
+def draw(axes: Sequence[Axes], numbers: dict[str, Any]) -> None:
     """One panel per task."""
     for ax, (task, losses) in zip(axes, numbers["loss"].items(), strict=True):
         draw_task(ax, losses, numbers)
@@ -14,7 +19,7 @@ def draw(axes, numbers):
     axes[0].set_ylabel("held-out loss, nats per byte")
 
 
-def draw_task(ax, losses, numbers):
+def draw_task(ax: Axes, losses: Any, numbers: dict[str, Any]) -> None:
     """A line for each of LoRA's ranks, and a dashed one for full fine-tuning."""
     ranks = [method for method in losses if method != "full"]
     for rank, shade in zip(ranks, SHADES, strict=True):
@@ -26,7 +31,7 @@ def draw_task(ax, losses, numbers):
     ax.legend()
 
 
-def caption(numbers) -> str:
+def caption(numbers: dict[str, Any]) -> str:
     """The finding, in numbers."""
     parts = []
     for task, best in numbers["best"].items():

@@ -1,12 +1,17 @@
 """Held-out loss and exact match against rank, for an easy and a hard task."""
 
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+
 from minilora.plots.style import EASY, HARD, band, log2_axis, median
 
 LAYOUT = {"nrows": 1, "ncols": 2, "figsize": (11, 4.8)}
 NAMES = ("easy", "hard")
 
 
-def draw(axes, numbers):
+def draw(axes: Sequence[Axes], numbers: dict[str, Any]) -> None:
     """Left: held-out loss, the band over seeds. Right: the share of answers exactly right."""
     loss, exact = axes
     draw_tasks(loss, numbers, "loss")
@@ -21,7 +26,7 @@ def draw(axes, numbers):
     exact.set_title("Exact answers; bands show all seeds")
 
 
-def draw_tasks(ax, numbers, kind):
+def draw_tasks(ax: Axes, numbers: dict[str, Any], kind: str) -> None:
     """One kind of score: for each task LoRA's against rank, and full fine-tuning's as a dashed line."""
     ranks = numbers["ranks"]
     for (task, entry), name, shade in zip(numbers["tasks"].items(), NAMES, (EASY, HARD), strict=True):
@@ -34,7 +39,7 @@ def draw_tasks(ax, numbers, kind):
     ax.set_xlabel("rank r, and trainable parameters")
 
 
-def caption(numbers) -> str:
+def caption(numbers: dict[str, Any]) -> str:
     """The finding, in numbers."""
     sentences = []
     for (task, entry), name in zip(numbers["tasks"].items(), NAMES, strict=True):

@@ -1,11 +1,16 @@
 """LoRA's fit against rank, beside the Eckart-Young bound."""
 
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+
 from minilora.plots.style import BOUND, EASY, GUIDE
 
 LAYOUT = {"nrows": 1, "ncols": 2, "figsize": (10, 4.4), "sharey": True}
 
 
-def draw(axes, numbers):
+def draw(axes: Sequence[Axes], numbers: dict[str, Any]) -> None:
     """Left: a change of known rank. Right: one whose singular values decay."""
     ranks, true_rank = numbers["ranks"], numbers["true_rank"]
     titles = {
@@ -19,7 +24,7 @@ def draw(axes, numbers):
     axes[0].set_ylabel("share of the change left over")
 
 
-def draw_kind(ax, ranks, entry):
+def draw_kind(ax: Axes, ranks: Any, entry: Any) -> None:
     """The bound as a dashed line, LoRA's fit of each seed as dots."""
     ax.plot(ranks, entry["bound"][0], color=BOUND, linestyle="--", label="best possible (Eckart-Young)")
     for i, fit in enumerate(entry["fit"]):
@@ -30,7 +35,7 @@ def draw_kind(ax, ranks, entry):
     ax.legend()
 
 
-def caption(numbers) -> str:
+def caption(numbers: dict[str, Any]) -> str:
     """The finding, in numbers."""
     ranks, true_rank = numbers["ranks"], numbers["true_rank"]
     gaps = [

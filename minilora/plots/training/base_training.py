@@ -1,11 +1,15 @@
 """The base's training and held-out loss."""
 
+from typing import Any
+
+from matplotlib.axes import Axes
+
 from minilora.plots.style import EASY, HARD
 
 LAYOUT = {"nrows": 1, "ncols": 1, "figsize": (8, 4.2)}
 
 
-def draw(ax, numbers):
+def draw(ax: Axes, numbers: dict[str, Any]) -> None:
     """Loss against step: training (mean of fifty steps) and held-out."""
     for key, shade, label in (("train", EASY, "training text"), ("eval", HARD, "held-out text")):
         steps, losses = zip(*numbers["curve"][key], strict=True)
@@ -18,7 +22,7 @@ def draw(ax, numbers):
     ax.set_ylabel("loss, nats per byte")
 
 
-def caption(numbers) -> str:
+def caption(numbers: dict[str, Any]) -> str:
     """The finding, in numbers."""
     train, held_out = numbers["curve"]["train"][-1][1], numbers["curve"]["eval"][-1][1]
     sample = " ".join(numbers["samples"][0].split())
