@@ -3,6 +3,7 @@
 import functools
 import gc
 import os
+import signal
 import sys
 
 import numpy as np
@@ -11,6 +12,12 @@ import pytest
 from minilora import Llama, LlamaConfig, gradcheck
 
 WORST = []
+
+
+def pytest_configure(config):
+    # A shell's background job ignores Ctrl-C, and so would the commands that the tests start and interrupt.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_sessionstart(session):
