@@ -49,18 +49,19 @@ def in_processes(function: Callable, items: dict[int, Any], finished: Finished, 
     if not items:
         return
     limit = min(len(items), workers or cores(), WINDOWS_MOST if os.name == "nt" else len(items))
-    crew, trouble = _start(limit)
-    if not crew:
-        print(f"minilora: one run after another, because {trouble}", file=sys.stderr)
-        one_by_one(function, items, finished)
-        return
+    crew: list = []  # of (process, pipe)
     try:
-        _share_out(function, items, crew, finished)
+        trouble = _start(crew, limit)
+        if crew:
+            _share_out(function, items, crew, finished)
+            return
     except KeyboardInterrupt:
         print("\nstopping", file=sys.stderr)
         raise
     finally:
         _end(crew)
+    print(f"minilora: one run after another, because {trouble}", file=sys.stderr)
+    one_by_one(function, items, finished)
 
 
 def one_by_one(function: Callable, items: dict[int, Any], finished: Finished) -> None:
@@ -117,9 +118,9 @@ def _how_it_died(process):
 # Starting and ending.
 
 
-def _start(count):
-    """([(process, pipe)], why there are none): as many workers as can be had, each one ready."""
-    crew, trouble = [], ""
+def _start(crew, count):
+    """Put up to `count` workers that are ready into `crew`; returns why there are fewer."""
+    trouble = ""
     context = multiprocessing.get_context("spawn")
     try:
         with interrupts_held(), _environment(ONE_THREAD):
@@ -135,35 +136,31 @@ def _start(count):
         os._exit(NO_MAIN_GUARD)  # this is a worker, and it was about to run the caller's script all over
     except (OSError, AssertionError) as error:  # AssertionError: this is a worker itself, which may start no others
         trouble = f"no process could be started ({error})"
-    ready = []
-    for process, pipe in crew:
+    for worker in list(crew):
+        process, pipe = worker
         try:
-            pipe.recv()
-            ready.append((process, pipe))
+            pipe.recv()  # "ready"
         except (EOFError, ConnectionResetError):
+            crew.remove(worker)
             process.join(PATIENCE)
             trouble = f"processes end when they start (exit code {process.exitcode})"
             if process.exitcode == NO_MAIN_GUARD:
                 trouble = (
                     'this script has no `if __name__ == "__main__":` above what it does; with one, runs go side by side'
                 )
-    return ready, trouble
+    return trouble
 
 
 def _end(crew):
     with interrupts_held():
         for _, pipe in crew:
             pipe.close()  # an idle worker returns
-        deadline = time.monotonic() + PATIENCE
-        for process, _ in crew:
-            process.join(0.2)  # a busy one does not
-            if process.is_alive():
-                process.terminate()
-        for process, _ in crew:
-            process.join(max(0.0, deadline - time.monotonic()))
-            if process.is_alive():
-                process.kill()
-                process.join()
+        for patience, end in ((0.2, "terminate"), (PATIENCE, "kill")):  # a busy one does not return
+            deadline = time.monotonic() + patience
+            for process, _ in crew:
+                process.join(max(0.0, deadline - time.monotonic()))
+                if process.is_alive():
+                    getattr(process, end)()
 
 
 @contextlib.contextmanager
