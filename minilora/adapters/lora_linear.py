@@ -93,8 +93,8 @@ def lora_beside(layer: LinearFace, config: LoraConfig, rng: np.random.Generator 
         matrices = [PendingParameter(shape, layer.dtype) for shape in shapes]
         taken = [PendingConstant(shape, layer.dtype) for shape in shapes]
     else:
-        found = _within(bare(layer).dense_weight(), r, scaling, config) if within else (_drawn(config, shapes, rng), ())
-        matrices, taken = ([matrix.astype(layer.dtype) for matrix in pair] for pair in found)
+        pairs = _within(bare(layer).dense_weight(), r, scaling, config) if within else (_drawn(config, shapes, rng), ())
+        matrices, taken = ([matrix.astype(layer.dtype) for matrix in pair] for pair in pairs)
         matrices, taken = map(Parameter, matrices), map(Constant, taken)
     start = Start(*taken, scaling, config.loftq_config) if within else None
     part = (DoRA if config.use_dora else LoRA)(config, *matrices, alpha, start)

@@ -35,15 +35,15 @@ def test_pissa_is_the_best_approximation(rng, shape):
 def test_loftq_comes_nearer_than_quantizing(rng, scaling):
     weight = rng.standard_normal((64, 96))
     plain = distance(weight, rounded(weight))
-    found = []
+    errors = []
     for iterations in (1, 5):
         (A, B), (start_A, start_B) = inits.loftq(weight, 8, scaling, rounded, iterations)
-        found.append(distance(weight, rounded(weight - scaling * start_B @ start_A) + scaling * B @ A))
+        errors.append(distance(weight, rounded(weight - scaling * start_B @ start_A) + scaling * B @ A))
         if iterations == 1:
             assert not start_A.any() and not start_B.any()  # W itself is quantized first
             left = np.linalg.svd(weight - rounded(weight), compute_uv=False)
-            assert found[0] == pytest.approx(np.sqrt(np.sum(left[8:] ** 2)))  # the best of rank 8
-    assert found[1] < found[0] < plain
+            assert errors[0] == pytest.approx(np.sqrt(np.sum(left[8:] ** 2)))  # the best of rank 8
+    assert errors[1] < errors[0] < plain
 
 
 def test_quantized_pissa_starts_principal_and_comes_nearer(rng):

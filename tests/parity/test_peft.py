@@ -21,7 +21,7 @@ from minilora.adapters import get_adapter, inits, lora_layers  # noqa: E402
 from minilora.quant import quantize  # noqa: E402
 from minilora.training import rate_groups  # noqa: E402
 
-# PEFT asks transformers for a name that is on its way out; that is theirs to mend.
+# PEFT asks transformers for a name that is on its way out; only they can change it.
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 
 SETTINGS = {
@@ -62,22 +62,22 @@ def test_targets_logits_gradients_and_merging(twins, settings, tied):
     settings = settings | {"target_modules": targets if isinstance(targets, str) else list(targets)}
     wrapped = peft.get_peft_model(theirs, peft.LoraConfig(r=4, lora_alpha=8, **settings))
     layers = lora_layers(ours)
-    found = {
+    theirs_by_path = {
         name.removeprefix("base_model.model.model."): module
         for name, module in wrapped.named_modules()
         if isinstance(module, peft.tuners.lora.Linear)
     }
-    assert found.keys() == layers.keys()
+    assert theirs_by_path.keys() == layers.keys()
     for path, layer in layers.items():
         layer.lora_B.value[...] = rng.standard_normal(layer.lora_B.shape) * 0.1
-        assert found[path].scaling["default"] == pytest.approx(layer.scaling)
+        assert theirs_by_path[path].scaling["default"] == pytest.approx(layer.scaling)
         with torch.no_grad():
-            found[path].lora_A["default"].weight.data = torch.tensor(layer.lora_A.value)
-            found[path].lora_B["default"].weight.data = torch.tensor(layer.lora_B.value)
+            theirs_by_path[path].lora_A["default"].weight.data = torch.tensor(layer.lora_A.value)
+            theirs_by_path[path].lora_B["default"].weight.data = torch.tensor(layer.lora_B.value)
 
     equal_logits_and_loss(ours, wrapped, rng)
     for path, layer in layers.items():
-        for mine, theirs_ in ((layer.lora_A, found[path].lora_A), (layer.lora_B, found[path].lora_B)):
+        for mine, theirs_ in ((layer.lora_A, theirs_by_path[path].lora_A), (layer.lora_B, theirs_by_path[path].lora_B)):
             gradient = theirs_["default"].weight.grad.numpy()
             np.testing.assert_allclose(mine.grad, gradient, atol=1e-6 * np.abs(gradient).max())
     merge_lora(ours)
@@ -92,10 +92,10 @@ def lora_twins(twins, ours_config, theirs_config, rng):
     ours, theirs, _ = twins(0, np.float64)
     apply_lora(ours, ours_config, rng=rng)
     wrapped = peft.get_peft_model(theirs, theirs_config)
-    found = {n: m for n, m in wrapped.named_modules() if isinstance(m, peft.tuners.lora.Linear)}
+    theirs_by_path = {n: m for n, m in wrapped.named_modules() if isinstance(m, peft.tuners.lora.Linear)}
     layers = {f"base_model.model.model.{path}": layer for path, layer in lora_layers(ours).items()}
-    assert layers.keys() == found.keys()
-    return ours, wrapped, [(layers[name], found[name]) for name in found]
+    assert layers.keys() == theirs_by_path.keys()
+    return ours, wrapped, [(layers[name], theirs_by_path[name]) for name in theirs_by_path]
 
 
 def copied(mine, theirs, rng):
@@ -142,18 +142,18 @@ def test_pissa(twins):
     wrapped = peft.get_peft_model(theirs, peft.LoraConfig(**settings, target_modules=["q_proj", "v_proj"]))
     parameters = []
     for path, layer in lora_layers(ours).items():
-        found = wrapped.get_submodule(f"base_model.model.model.{path}")
+        layer_there = wrapped.get_submodule(f"base_model.model.model.{path}")
         part = layer.adapters["default"]
-        residual = found.base_layer.weight.detach().numpy()
+        residual = layer_there.base_layer.weight.detach().numpy()
         np.testing.assert_allclose(part.beneath(layer.base_layer).dense_weight(), residual, atol=1e-5)
-        mine, A = part.lora_A.value, found.lora_A["default"].weight.detach().numpy()
+        mine, A = part.lora_A.value, layer_there.lora_A["default"].weight.detach().numpy()
         signs = np.sign(np.sum(mine * A, axis=1))  # a singular vector may point either way
         np.testing.assert_allclose(mine, A * signs[:, None], atol=1e-5)
-        B = found.lora_B["default"].weight.detach().numpy()
+        B = layer_there.lora_B["default"].weight.detach().numpy()
         np.testing.assert_allclose(part.lora_B.value, B * signs, atol=1e-5)
         parameters += [
-            copied(part.lora_A, found.lora_A["default"].weight, rng),
-            copied(part.lora_B, found.lora_B["default"].weight, rng),
+            copied(part.lora_A, layer_there.lora_A["default"].weight, rng),
+            copied(part.lora_B, layer_there.lora_B["default"].weight, rng),
         ]
     ids, labels = rng.integers(0, 61, (2, 3, 9))
     logits = wrapped(input_ids=torch.tensor(ids)).logits
