@@ -406,9 +406,16 @@ def _kept(folder: RunFolder) -> str:
 
 
 def _short(config: Any) -> str:
-    """A config in a line: what differs from empty."""
-    shown = {name: value for name, value in asdict(config).items() if value not in (False, None, {}, 0.0, True)}
-    return ", ".join(f"{name} {','.join(v) if isinstance(v, tuple) else v}" for name, v in shown.items())
+    """A config in a line: its numbers and names, the switches that were turned on, and nothing that is off or empty."""
+    words = []
+    for name, value in asdict(config).items():
+        if value is True:
+            words += [] if getattr(type(config), name) is True else [name]
+        elif isinstance(value, (tuple, list)) and value:
+            words.append(f"{name} {','.join(map(str, value))}")
+        elif value not in (False, None) and value != {} and value != ():
+            words.append(f"{name} {value:g}" if isinstance(value, (int, float)) else f"{name} {value}")
+    return ", ".join(words)
 
 
 def _as_json(value: Any) -> Any:

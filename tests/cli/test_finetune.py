@@ -306,6 +306,11 @@ def test_damaged_settings_are_named(trained, command):
     assert code == 2 and "run.json lacks adam_beta1, " in said
 
 
+def test_a_config_is_said_in_a_line(finetune):
+    said = finetune("run", "--lora-alpha", 1, "--use-rslora", "--lora-dropout", 0.5, steps=1)[1]
+    assert "lora r 2, lora_alpha 1, target_modules all-linear, lora_dropout 0.5, use_rslora: " in said
+
+
 def test_a_small_set_makes_small_batches(finetune):
     code, said, _ = finetune("run", "--batch-size", 64)
     assert code == 0 and "a batch has all 22 of them, for --batch-size 64 is more" in said

@@ -392,6 +392,8 @@ def test_numbers_become_pythons():
             ValueError,
             "evaluate must be given",
         ),
+        (lambda: Trainer(small(), TrainingConfig(save_steps=1), make_batches), ValueError, "output_dir must be given"),
+        (lambda: as_arrays({"step": []}), ValueError, "history must be what Trainer.history holds"),
     ],
 )
 def test_bad_input_is_named(call, error, message):
