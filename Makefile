@@ -5,7 +5,7 @@ PARITY := .venv-parity
 BIN := $(VENV)/bin
 EXTRAS := notebooks hf cluster dev
 
-.PHONY: help course notebooks build-notebooks figures all-figures redraw check test test-all extras coverage badcalls mutants fuzz soak wheel-smoke lint parity base clean
+.PHONY: help course notebooks build-notebooks figures all-figures redraw check test test-all extras coverage badcalls mutants fuzz hostile soak wheel-smoke lint parity base clean
 
 help:
 	@echo "make figures   compute and draw the headline figures (under ten minutes on two cores)"
@@ -22,6 +22,7 @@ help:
 	@echo "make badcalls  replace every argument of every public function by everything it should not be"
 	@echo "make mutants   change the code in thousands of ways and see whether a test fails (hours; resumes; SAMPLE=400 for some)"
 	@echo "make fuzz      load thousands of damaged and forged files of each kind and write what became of them (minutes)"
+	@echo "make hostile   the same for foreign files: safetensors, GGUF, npz, folders and adapters (minutes)"
 	@echo "make soak      kill finetune at 100 random moments (KILLS=10 for fewer) and see that --resume loses nothing"
 	@echo "make wheel-smoke  build the wheel and use it in an empty environment, away from the checkout"
 	@echo "make lint      style"
@@ -78,6 +79,9 @@ mutants: $(VENV)/ready-mutants
 
 fuzz: $(VENV)/ready
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/fuzz/soak.py
+
+hostile: $(VENV)-hf/ready-extra
+	OPENBLAS_NUM_THREADS=1 $(VENV)-hf/bin/python tests/interop/hostile.py --out tests/interop/hostile.json
 
 soak: $(VENV)/ready
 	$(BIN)/python tools/soak.py --kills $(or $(KILLS),100) $(if $(OUT),--out $(OUT))
@@ -143,5 +147,5 @@ $(VENV)/ready-mutants: $(VENV)/ready
 $(PARITY)/ready: pyproject.toml constraints.txt
 	$(call make_venv,$(PARITY))
 	$(PARITY)/bin/python -m pip install --quiet torch==2.13.0
-	$(PARITY)/bin/python -m pip install --quiet -c constraints.txt -e ".[test,parity]"
+	$(PARITY)/bin/python -m pip install --quiet -c constraints.txt -e ".[test,hf,parity]"
 	@touch $@

@@ -136,7 +136,8 @@ def affine_from_q4_1(raw: np.ndarray, shape: tuple[int, ...], dtype: np.dtype) -
     codes = np.empty((len(blocks), BLOCK), np.uint8)
     np.bitwise_and(blocks[:, 4:], 15, out=codes[:, :16])
     np.right_shift(blocks[:, 4:], 4, out=codes[:, 16:])
-    spans = _half(blocks[:, 0:2])[:, 0] * np.float32(15)
+    with np.errstate(all="ignore"):  # as in FileTensor.read
+        spans = _half(blocks[:, 0:2])[:, 0] * np.float32(15)
     minima = _half(blocks[:, 2:4])[:, 0]
     return QuantizedTensor(pack(codes.reshape(-1), 4), spans, shape, np.dtype(dtype), AFFINE, BLOCK, minima)
 

@@ -60,10 +60,11 @@ class FileTensor:
     def read(self, dtype: np.dtype | type | None = None) -> np.ndarray:
         raw = self.raw()
         try:
-            values = self.decode(raw).reshape(self.shape)
+            with np.errstate(all="ignore"):  # NaN and infinity are for the reader to judge, and no reason for a warning
+                values = self.decode(raw).reshape(self.shape)
+                return values if dtype is None else values.astype(dtype, copy=False)
         except ValueError as error:  # a shape of zero values may still be larger than numpy's largest
             raise ValueError(f"{self.path}: {self.name} of shape {self.shape} cannot be read: {error}") from error
-        return values if dtype is None else values.astype(dtype, copy=False)
 
     def as_quantized(self, dtype: np.dtype) -> QuantizedTensor | None:
         """None: what this file holds is not one of our codes."""

@@ -283,12 +283,12 @@ FORMATS = {
 }
 
 
-def verdict(opener, data, folder, read=False):
-    """ "sound", "refused" (a ValueError that names the file), or what else was raised; and the peak of memory.
+def verdict(opener, data, folder, read=False, name="hostile.bin"):
+    """ "sound", "refused" (a ValueError that names the file or its folder), or what else was raised; and the peak of memory.
 
     `read`: the tensors as well, where they are of a dtype that is known.
     """
-    path = Path(folder) / "hostile.bin"
+    path = Path(folder) / name
     path.write_bytes(data)
     tracemalloc.start()
     try:
@@ -296,9 +296,11 @@ def verdict(opener, data, folder, read=False):
         result = "sound"
         for tensor in tensors.values() if read else ():
             tensor.read()
-    except ValueError as error:
-        result = "refused" if str(path) in str(error) else f"a ValueError that does not name the file: {error}"
-    except Exception as error:
+    except (ValueError, FileNotFoundError) as error:  # the latter for a shard that an index names
+        result = "refused" if str(folder) in str(error) else f"a ValueError that does not name the file: {error}"
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a panic of a library in Rust is no Exception
         result = f"{type(error).__name__}: {error}"
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -306,14 +308,94 @@ def verdict(opener, data, folder, read=False):
 
 
 def fuzz(name, count, seed):
-    """Counter of verdicts over `count` mutations of a format."""
-    make, opener, numbers = FORMATS[name]
-    sound, rng = make(), np.random.default_rng(seed)
+    """Counter of verdicts over `count` mutations of a format or of a file in a folder, the rest of which is sound."""
+    rng = np.random.default_rng(seed)
     results = Counter()
     with tempfile.TemporaryDirectory() as folder:
+        if name in FORMATS:
+            make, opener, numbers = FORMATS[name]
+            for _ in range(count):
+                results[verdict(opener, mutate(make(), rng, numbers), folder, read=True)[0]] += 1
+            return results
+        prepare, opener = FOLDERS[name]
+        prepare(Path(folder))
+        sound = (Path(folder) / name).read_bytes()
         for _ in range(count):
-            results[verdict(opener, mutate(sound, rng, numbers), folder, read=True)[0]] += 1
+            results[verdict(opener, mutate(sound, rng, WORDS + DIGITS), folder, name=name)[0]] += 1
     return results
+
+
+# ---- whole models and adapters: one file of a sound folder is damaged ------------------------------------------------
+
+
+def small_model(dtype=np.float32):
+    from minilora import Llama, LlamaConfig
+
+    sizes = {"vocab_size": 37, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2}
+    return Llama(LlamaConfig(**sizes, max_position_embeddings=32), rng=np.random.default_rng(0), dtype=dtype)
+
+
+def write_model(folder):
+    from ggufs import write_gguf
+
+    write_gguf(small_model(), folder / "model.gguf", "Q4_1")
+
+
+def write_folder(folder):
+    from minilora.interop import save_llama
+
+    save_llama(small_model(), folder, max_shard_size=9000)
+
+
+def write_tokenizer(folder):
+    from minilora.interop import load_gguf
+
+    write_model(folder)
+    load_gguf(folder / "model.gguf")[1].save(folder)
+
+
+def write_adapter(folder):
+    from minilora import LoraConfig, apply_lora
+    from minilora.interop import save_peft_adapter
+
+    model = small_model()
+    apply_lora(model, LoraConfig(r=2, rank_pattern={"v_proj": 1}), rng=np.random.default_rng(0))
+    save_peft_adapter(model, folder)
+
+
+def load_model_file(path):
+    from minilora.interop import load_gguf
+
+    load_gguf(path)
+
+
+def load_folder(path):
+    from minilora.interop import load_llama
+
+    load_llama(path.parent)
+
+
+def load_tokenizer_file(path):
+    from minilora.interop import load_tokenizer
+
+    load_tokenizer(path.parent)
+
+
+def load_adapter_file(path):
+    from minilora.interop import load_peft_adapter
+
+    load_peft_adapter(small_model(), path.parent)
+
+
+FOLDERS = {
+    "model.gguf": (write_model, load_model_file),
+    "config.json": (write_folder, load_folder),
+    "model.safetensors.index.json": (write_folder, load_folder),
+    "tokenizer.json": (write_tokenizer, load_tokenizer_file),
+    "tokenizer_config.json": (write_tokenizer, load_tokenizer_file),
+    "adapter_config.json": (write_adapter, load_adapter_file),
+    "adapter_model.safetensors": (write_adapter, load_adapter_file),
+}
 
 
 def main():
@@ -322,9 +404,11 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    results = {name: dict(fuzz(name, args.count, args.seed)) for name in FORMATS}
+    results = {}
+    for name in (*FORMATS, *FOLDERS):
+        results[name] = dict(sorted(fuzz(name, args.count, args.seed).items()))
+        print(name, results[name], flush=True)
     text = json.dumps({"count": args.count, "seed": args.seed, "results": results}, indent=1) + "\n"
-    print(text, end="")
     if args.out:
         args.out.write_text(text, encoding="utf-8")
     return 0 if all(set(result) <= {"sound", "refused"} for result in results.values()) else 1

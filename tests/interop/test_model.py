@@ -6,6 +6,7 @@ pytest.importorskip("tokenizers")
 pytest.importorskip("safetensors")
 
 from ggufs import write_gguf
+from hostile import FOLDERS, fuzz
 
 from minilora import Llama
 from minilora.data.chat import UnknownTemplate
@@ -40,3 +41,9 @@ def test_more_tokens_than_the_model_has(model, make_model, tmp_path):
     save_llama(make_model(np.float32), tmp_path / "folder", tokenizer=tokenizer)
     with pytest.raises(ValueError, match="has 64 tokens for a model of 37"):
         load_foreign(tmp_path / "folder")
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_models_and_adapters_with_a_damaged_file_are_loaded_or_refused(name):
+    results = fuzz(name, 25, seed=1)
+    assert set(results) <= {"sound", "refused"} and results["refused"] > 10

@@ -35,3 +35,10 @@ def test_a_path_that_is_no_file(tmp_path):
         existing_file(tmp_path)
     with pytest.raises(TypeError, match="path must be"):
         existing_file(3)
+
+
+def test_what_is_not_finite_is_read_without_a_warning(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(np.array([1e300, np.nan], np.float64).tobytes())
+    values = FileTensor(path, "w", (2,), "F64", 0, 16, plain("<f8")).read(np.float32)
+    assert np.isinf(values[0]) and np.isnan(values[1])
