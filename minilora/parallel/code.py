@@ -38,7 +38,7 @@ def _reached(name) -> dict[str, Path]:
         if path is None or name in files:
             continue
         files[name] = path
-        waiting += [(found, _file(found)) for found in _imports(name, path)]
+        waiting += [(module, _file(module)) for module in _imports(name, path)]
     return files
 
 

@@ -47,8 +47,8 @@ class SideBySide:
     def __call__(self, function: Callable, items: Iterable) -> list[Any]:
         items = list(items)
         runs = None if self.keep is None else KeptRuns(self.keep, function)
-        found = {i: runs.load(item) for i, item in enumerate(items)} if runs else {}
-        entries = {i: entry for i, entry in found.items() if entry is not None}
+        before = {i: runs.load(item) for i, item in enumerate(items)} if runs else {}
+        entries = {i: entry for i, entry in before.items() if entry is not None}
         if entries and len(entries) < len(items):
             print(f"{self.desc}: {len(entries)} of {len(items)} runs are kept from before", file=sys.stderr)
 

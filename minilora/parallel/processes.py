@@ -29,7 +29,7 @@ ONE_THREAD = {
     "VECLIB_MAXIMUM_THREADS": "1",
 }
 WINDOWS_MOST = 61  # Windows waits for 63 handles at most, and multiprocessing needs two
-NO_MAIN_GUARD = 97  # the exit code of a worker that found itself running the caller's script
+NO_MAIN_GUARD = 97  # the exit code of a worker that was about to run the caller's script
 PATIENCE = 5.0  # seconds a worker has to end before it is killed
 
 Finished = Callable[[int, float, Any], None]

@@ -19,8 +19,8 @@ def fails_once(x):
     return x
 
 
-class Told:
-    """A progress that writes down what it is told."""
+class Listener:
+    """A progress that writes down what it hears."""
 
     def __init__(self):
         self.heard = []
@@ -51,7 +51,7 @@ def test_a_failed_call_keeps_what_was_finished_and_the_next_computes_the_rest(tm
     def each(progress):
         return SideBySide(desc="tries", keep=tmp_path, compute=one_by_one, progress=progress)
 
-    first, second = Told(), Told()
+    first, second = Listener(), Listener()
     with pytest.raises(RunFailed, match="the run 2 failed: MemoryError: too much"):
         each(first)(fails_once, [0, 1, 2, 3])
     assert first.heard == [(4, 0), "advance", "advance", "end"]

@@ -41,9 +41,9 @@ def squares_in_processes(n):
 
 
 def collect(compute, function, items, **kwargs):
-    found = {}
-    compute(function, dict(enumerate(items)), lambda i, seconds, result: found.__setitem__(i, result), **kwargs)
-    return [found[i] for i in sorted(found)]
+    results = {}
+    compute(function, dict(enumerate(items)), lambda i, seconds, result: results.__setitem__(i, result), **kwargs)
+    return [results[i] for i in sorted(results)]
 
 
 @pytest.mark.parametrize("compute", [in_processes, one_by_one])
@@ -63,18 +63,18 @@ def test_a_worker_has_one_blas_thread_and_ignores_the_interrupt(monkeypatch):
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 def test_a_killed_worker_is_an_error_that_names_its_run_and_keeps_the_others():
-    found = []
+    results = []
     with pytest.raises(RunFailed, match=r"the run 2 failed: its process was ended by signal 9.*memory"):
-        in_processes(dies_at_two, dict(enumerate(range(3))), lambda *one: found.append(one[2]), workers=3)
-    assert sorted(found) == [0, 1]
+        in_processes(dies_at_two, dict(enumerate(range(3))), lambda *one: results.append(one[2]), workers=3)
+    assert sorted(results) == [0, 1]
 
 
 @pytest.mark.parametrize("compute", [in_processes, one_by_one])
 def test_an_error_in_a_run_names_the_run(compute):
-    found = []
+    results = []
     with pytest.raises(RunFailed, match="the run 2 failed: ValueError: training diverged at step 7"):
-        compute(fails_at_two, dict(enumerate(range(3))), lambda *one: found.append(one[2]))
-    assert sorted(found) == [0, 1]
+        compute(fails_at_two, dict(enumerate(range(3))), lambda *one: results.append(one[2]))
+    assert sorted(results) == [0, 1]
 
 
 def test_a_run_inside_a_worker_computes_in_that_worker():
@@ -92,7 +92,7 @@ def test_without_processes_one_line_and_one_run_after_another(error, monkeypatch
     assert said.count("\n") == 1 and "one run after another" in said and str(error) in said
 
 
-def test_a_script_without_a_main_guard_is_told_so_in_one_line(tmp_path):
+def test_a_script_without_a_main_guard_gets_one_line_about_it(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "import os\nfrom minilora.parallel import SideBySide\nprint(SideBySide()(abs, [-1, 2, -3]))\nprint('once')\n",
@@ -115,11 +115,11 @@ def test_an_interrupt_is_held_and_not_lost():
 
 
 def test_a_thread_may_start_workers_too():
-    found = []
-    thread = threading.Thread(target=lambda: found.append(collect(in_processes, square, [4])))
+    results = []
+    thread = threading.Thread(target=lambda: results.append(collect(in_processes, square, [4])))
     thread.start()
     thread.join()
-    assert found == [[16]]
+    assert results == [[16]]
 
 
 # The very command, stopped in every way.
