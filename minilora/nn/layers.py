@@ -124,9 +124,10 @@ def project(x: np.ndarray, *layers: LinearFace, rng: np.random.Generator | None 
 
     One product where each layer is one and x has rows enough to pay for joining the weights; else layer by layer.
     """
-    rows = x.size // x.shape[-1]
-    if rows >= x.shape[-1] and all(layer.is_one_product(rng) for layer in layers):
-        return _one_product(layers, x)
+    if _is_one_product(x, layers, rng):
+        return _product(x, layers), _product_backward(x, layers)
+    if len(layers) == 1:
+        return layers[0](x, rng=rng)
     parts, backwards = zip(*(layer(x, rng=rng) for layer in layers), strict=True)
     y = np.concatenate(parts, axis=-1)
     del parts  # the closure must not hold them
@@ -141,11 +142,23 @@ def project(x: np.ndarray, *layers: LinearFace, rng: np.random.Generator | None 
     return y, backward
 
 
-def _one_product(layers, x):
+def project_backward(x: np.ndarray, *layers: LinearFace, rng: np.random.Generator | None = None) -> Callable:
+    """The backward of `project` alone, where y is not needed: then the product is spared."""
+    return _product_backward(x, layers) if _is_one_product(x, layers, rng) else project(x, *layers, rng=rng)[1]
+
+
+def _is_one_product(x, layers, rng):
+    return x.size >= x.shape[-1] ** 2 and all(layer.is_one_product(rng) for layer in layers)
+
+
+def _product(x, layers):
     check_input("x", x, layers[0].in_features, layers[0].dtype)
-    shape, x2 = x.shape, x.reshape(-1, x.shape[-1])
-    y = x2 @ _joined_weight(layers).T
-    kept = x2 if any(layer.learns for layer in layers) else None
+    return (x.reshape(-1, x.shape[-1]) @ _joined_weight(layers).T).reshape(*x.shape[:-1], -1)
+
+
+def _product_backward(x, layers):
+    shape = x.shape
+    kept = x.reshape(-1, x.shape[-1]) if any(layer.learns for layer in layers) else None
 
     def backward(dy):
         dy2 = dy.reshape(-1, dy.shape[-1])
@@ -156,7 +169,7 @@ def _one_product(layers, x):
                 layer.learn(kept, dy2[:, columns])
         return dx.reshape(shape)
 
-    return y.reshape(*shape[:-1], -1), backward
+    return backward
 
 
 def _joined_weight(layers):

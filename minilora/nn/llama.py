@@ -7,7 +7,16 @@ import numpy as np
 from minilora import checks
 from minilora.nn import fast, ops
 from minilora.nn.config import LlamaConfig
-from minilora.nn.layers import PENDING, Embedding, Linear, RMSNorm, check_dtype, check_token_ids, project
+from minilora.nn.layers import (
+    PENDING,
+    Embedding,
+    Linear,
+    RMSNorm,
+    check_dtype,
+    check_token_ids,
+    project,
+    project_backward,
+)
 from minilora.nn.module import Module, PendingParameter
 from minilora.nn.past import KVCache, Past
 from minilora.nn.rope import rope, rope_table
@@ -75,14 +84,29 @@ class MLP(Module):
         self.down_proj = Linear(F, D, rng=rng, dtype=dtype, std=std)
 
     def __call__(self, x: np.ndarray, *, rng: np.random.Generator | None = None) -> tuple[np.ndarray, Callable]:
-        gate_up, gate_up_backward = project(x, self.gate_proj, self.up_proj, rng=rng)  # (B, T, D) -> (B, T, 2*F)
-        h, swiglu_backward = fast.swiglu(gate_up)  # (B, T, 2*F) -> (B, T, F)
+        h, h_backward = self._up(x, rng)  # (B, T, D) -> (B, T, F)
         y, down_backward = project(h, self.down_proj, rng=rng)  # (B, T, F) -> (B, T, D)
 
         def backward(dy):
-            return gate_up_backward(swiglu_backward(down_backward(dy)))
+            return h_backward(down_backward(dy))
 
         return y, backward
+
+    def backward_alone(self, x: np.ndarray, *, rng: np.random.Generator | None = None) -> Callable:
+        """The backward of a call whose y is known already: all but the last product is computed again."""
+        h, h_backward = self._up(x, rng)
+        down_backward = project_backward(h, self.down_proj, rng=rng)
+        return lambda dy: h_backward(down_backward(dy))
+
+    def _up(self, x, rng):
+        """silu(gate(x)) * up(x).    x: (B, T, D) -> (B, T, F)"""
+        gate_up, gate_up_backward = project(x, self.gate_proj, self.up_proj, rng=rng)  # (B, T, D) -> (B, T, 2*F)
+        h, swiglu_backward = fast.swiglu(gate_up)  # (B, T, 2*F) -> (B, T, F)
+
+        def backward(dh):
+            return gate_up_backward(swiglu_backward(dh))
+
+        return h, backward
 
 
 class Block(Module):
@@ -97,23 +121,34 @@ class Block(Module):
     def __call__(
         self, x: np.ndarray, *, rng: np.random.Generator | None = None, cache: Past | None = None
     ) -> tuple[np.ndarray, Callable]:
-        n1, norm1_backward = self.input_layernorm(x)
-        a, attention_backward = self.self_attn(n1, rng=rng, cache=cache)
-        h = np.add(x, a, out=a)
-        n2, norm2_backward = self.post_attention_layernorm(h)
-        m, mlp_backward = self.mlp(n2, rng=rng)
+        h, attention_backward = self.plus_attention(x, rng, cache)
+        n, norm_backward = self.post_attention_layernorm(h)
+        m, mlp_backward = self.mlp(n, rng=rng)
         y = np.add(h, m, out=m)
 
         def backward(dy):
             # y = h + mlp(norm(h))         =>  dh = dy + what comes back through the MLP
-            dh = norm2_backward(mlp_backward(dy))
+            dh = norm_backward(mlp_backward(dy))
             dh += dy
+            return attention_backward(dh)
+
+        return y, backward
+
+    def plus_attention(
+        self, x: np.ndarray, rng: np.random.Generator | None, cache: Past | None
+    ) -> tuple[np.ndarray, Callable]:
+        """The first half: h = x + attention(norm(x)).    x, h: (B, T, D)"""
+        n, norm_backward = self.input_layernorm(x)
+        a, attention_backward = self.self_attn(n, rng=rng, cache=cache)
+        h = np.add(x, a, out=a)
+
+        def backward(dh):
             # h = x + attention(norm(x))   =>  dx = dh + what comes back through attention
-            dx = norm1_backward(attention_backward(dh))
+            dx = norm_backward(attention_backward(dh))
             dx += dh
             return dx
 
-        return y, backward
+        return h, backward
 
 
 class Llama(Module):

@@ -85,6 +85,7 @@ LAYERS = {
     "MLP": layer(lambda model, rng: MLP(model.config, rng=rng, dtype=model.dtype)),
     "Block": layer(lambda model, rng: Block(model.config, rng=rng, dtype=model.dtype)),
     "CheckpointedBlock": layer(lambda model, rng: CheckpointedBlock(model.layers[0])),
+    "CheckpointedBlock, the last": layer(lambda model, rng: CheckpointedBlock(model.layers[0], last=True)),
     "project, one product": layer(lambda model, rng: lambda x: project(x, model.layers[0].self_attn.q_proj)),
     "forward_from": adapted(None, "forward_from"),
     "QuantizedLinear": adapted(None, quantized=True),
