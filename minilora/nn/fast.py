@@ -85,7 +85,7 @@ def causal_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> tuple[np.nd
         dq *= scale
         return _heads_first(dq, B, H), dk.reshape(B, K, S, d), dv.reshape(B, K, S, d)
 
-    return _heads_first(y, B, H), backward
+    return _ready_to_join(y, B, H), backward
 
 
 def _queries_first(x, K):
@@ -97,6 +97,15 @@ def _queries_first(x, K):
 
 
 def _heads_first(x, B, H):
+    """(B*K, T*G, d) -> (B, H, T, d), a new array."""
+    K, d = len(x) // B, x.shape[-1]
+    x = x.reshape(B, K, -1, H // K, d)
+    out = np.empty((B, K, H // K, x.shape[2], d), x.dtype)
+    out[...] = x.swapaxes(2, 3)
+    return out.reshape(B, H, -1, d)
+
+
+def _ready_to_join(x, B, H):
     """(B*K, T*G, d) -> (B, H, T, d), a new array that lies in memory as (B, T, H, d), so that joining heads is free."""
     K, d = len(x) // B, x.shape[-1]
     x = x.reshape(B, K, -1, H // K, d)

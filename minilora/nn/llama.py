@@ -43,6 +43,7 @@ class Attention(Module):
         # (B, T, D) -> (B, T, (H + 2*K)*d)
         qkv, qkv_backward = project(x, self.q_proj, self.k_proj, self.v_proj, rng=rng)
         q, k, v = np.split(qkv, self._ends, axis=-1)
+        shape = qkv.shape
         cos, sin = rope_table(start + x.shape[1], self.head_dim, self.rope_theta, x.dtype, self.rope_scaling)
         q, q_rope_backward = rope(self._split(q), cos[start:], sin[start:])  # (B, T, H*d) -> (B, H, T, d)
         k, k_rope_backward = rope(self._split(k), cos[start:], sin[start:])  # (B, T, K*d) -> (B, K, T, d)
@@ -54,19 +55,26 @@ class Attention(Module):
         y, o_backward = project(self._join(a), self.o_proj, rng=rng)
 
         def backward(dy):
-            da = self._split(o_backward(dy))
+            da = self._heads(o_backward(dy))
             dq, dk, dv = attention_backward(da)
             if cache is not None:
                 dk, dv = past_backward(dk, dv)
             dq, dk = q_rope_backward(dq), k_rope_backward(dk)
-            return qkv_backward(np.concatenate([self._join(d) for d in (dq, dk, dv)], axis=-1))
+            dqkv = np.empty(shape, dy.dtype)
+            for part, d_part in zip(np.split(dqkv, self._ends, axis=-1), (dq, dk, dv), strict=True):
+                self._heads(part)[...] = d_part
+            return qkv_backward(dqkv)
 
         return y, backward
 
+    def _heads(self, x):
+        """(B, T, H*d) -> (B, H, T, d), a view."""
+        B, T, width = x.shape
+        return x.reshape(B, T, width // self.head_dim, self.head_dim).swapaxes(1, 2)
+
     def _split(self, x):
         """(B, T, H*d) -> (B, H, T, d), contiguous for the products that follow."""
-        B, T, width = x.shape
-        return np.ascontiguousarray(x.reshape(B, T, width // self.head_dim, self.head_dim).swapaxes(1, 2))
+        return np.ascontiguousarray(self._heads(x))
 
     def _join(self, x):
         """(B, H, T, d) -> (B, T, H*d)."""

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from minilora.nn import ops
+from minilora.nn import fast, ops
 
 
 def test_linear(check, rng):
@@ -34,6 +34,32 @@ def test_causal_attention(check, rng, H, K, T, S):
         rng.standard_normal((2, K, S, 4)),
         rng.standard_normal((2, K, S, 4)),
     )
+
+
+@pytest.mark.parametrize("attention", [ops.causal_attention, fast.causal_attention])
+@pytest.mark.parametrize(("H", "K", "T", "S"), [(4, 2, 5, 5), (6, 2, 3, 7), (3, 3, 4, 4)])
+def test_attention_is_the_papers_formula_head_by_head(rng, attention, H, K, T, S):
+    """softmax(q kᵀ / sqrt(d)) v of every query by itself: the scale is the head's, not the group's."""
+    q, k, v = (rng.standard_normal((2, heads, length, 4)) for heads, length in ((H, T), (K, S), (K, S)))
+    y, _ = attention(q, k, v)
+    for b, h, t in np.ndindex(2, H, T):
+        seen, group = S - T + t + 1, h // (H // K)
+        scores = k[b, group, :seen] @ q[b, h, t] / np.sqrt(4)
+        p = np.exp(scores) / np.exp(scores).sum()
+        np.testing.assert_allclose(y[b, h, t], p @ v[b, group, :seen], rtol=1e-12)
+
+
+@pytest.mark.parametrize("attention", [ops.causal_attention, fast.causal_attention])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_softmax_takes_off_its_maximum(attention, dtype):
+    """exp(2000) overflows in either dtype; and so that nothing underflows to 0 / 0, exp(-2000) next to it."""
+    q = np.full((1, 1, 2, 4), 1000.0, dtype)
+    k = np.stack([np.full(4, 1.0), np.full(4, -1.0)])[None, None].astype(dtype)
+    v = np.array([[1.0, 2, 3, 4], [5, 6, 7, 8]], dtype)[None, None]
+    for sign in (1, -1):
+        y, _ = attention(sign * q, k, v)
+        np.testing.assert_array_equal(y[0, 0, 1], v[0, 0, 0] if sign > 0 else v[0, 0, 1])
+        np.testing.assert_array_equal(y[0, 0, 0], v[0, 0, 0])
 
 
 def test_attention_looks_only_back(rng):

@@ -6,7 +6,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from minilora import AdamW, generate  # noqa: E402
-from minilora.nn import Parameter  # noqa: E402
+from minilora.nn import Parameter, checkpoint_blocks  # noqa: E402
+from minilora.training import clip_grad_norm  # noqa: E402
 
 SHAPES = {
     "grouped heads": {},
@@ -76,3 +77,35 @@ def test_adamw_is_torchs():
         one.step()
         other.step()
         np.testing.assert_allclose(ours.value, theirs.detach().numpy(), rtol=1e-10)
+
+
+@pytest.mark.parametrize("length", [9, 24])  # attention in one piece, and in blocks
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_three_steps_of_training(twins, length, checkpointing):
+    """Forward, backward, clipping and AdamW: the losses, the norms and the weights stay torch's."""
+    ours, theirs, weights = twins(4, np.float64)
+    if checkpointing:
+        checkpoint_blocks(ours)
+    rng = np.random.default_rng(5)
+    settings = {"lr": 0.01, "betas": (0.9, 0.99), "eps": 1e-4, "weight_decay": 0.1}
+    one = AdamW(list(weights.values()), **settings)
+    other = torch.optim.AdamW(theirs.parameters(), **settings)
+    for _ in range(3):
+        ids, labels = rng.integers(0, 61, (2, 4, length))
+        labels[0, : length // 2] = -100
+        one.zero_grad()
+        loss, backward = ours.loss(ids, labels)
+        backward()
+        norm = clip_grad_norm(weights.values(), 0.5)
+        one.step()
+        other.zero_grad()
+        logits = theirs(torch.tensor(ids)).logits
+        their_loss = torch.nn.functional.cross_entropy(logits.reshape(-1, 61), torch.tensor(labels).reshape(-1))
+        their_loss.backward()
+        their_norm = torch.nn.utils.clip_grad_norm_(theirs.parameters(), 0.5)
+        other.step()
+        assert norm > 0.5, "clipping must act"
+        assert loss == pytest.approx(their_loss.item(), rel=1e-6)
+        assert norm == pytest.approx(their_norm.item(), rel=1e-5)
+    for name, parameter in theirs.named_parameters():
+        np.testing.assert_allclose(weights[name].value, parameter.detach().numpy(), atol=2e-5, err_msg=name)
