@@ -5,7 +5,7 @@ PARITY := .venv-parity
 BIN := $(VENV)/bin
 EXTRAS := notebooks hf cluster dev
 
-.PHONY: help course notebooks build-notebooks figures all-figures redraw check test test-all extras coverage badcalls mutants fuzz hostile soak wheel-smoke lint parity base clean
+.PHONY: help course notebooks build-notebooks pages figures all-figures redraw check test test-all extras coverage badcalls mutants fuzz hostile soak wheel-smoke lint parity base clean
 
 help:
 	@echo "make figures   compute and draw the headline figures (under ten minutes on two cores)"
@@ -13,6 +13,7 @@ help:
 	@echo "make course    open a copy of the lessons in JupyterLab, at the first"
 	@echo "make notebooks execute every lesson and report what no longer matches its committed copy"
 	@echo "make build-notebooks  write the lessons again from notebooks/source"
+	@echo "make pages     the lessons as web pages that need no network, in course-pages/"
 	@echo "make redraw    draw the figures again from the committed numbers"
 	@echo "make check     compute the headline figures again and compare with the committed numbers"
 	@echo "make test      run the tests"
@@ -50,6 +51,9 @@ notebooks: $(VENV)/ready-notebooks
 
 build-notebooks: $(VENV)/ready-notebooks
 	$(BIN)/python -m minilora.course write
+
+pages: $(VENV)/ready-notebooks
+	$(BIN)/python -m minilora.course export
 
 check: $(VENV)/ready
 	$(BIN)/python -m minilora figures --check

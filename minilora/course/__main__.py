@@ -1,8 +1,9 @@
-"""python -m minilora.course write|compare|copy [LESSON ...]"""
+"""python -m minilora.course write|compare|copy|export [LESSON ...]"""
 
 import argparse
 import sys
 
+from minilora.course.export import PAGES, export
 from minilora.course.run import main
 from minilora.course.workbook import WORKBOOK, copy_lessons
 
@@ -10,6 +11,7 @@ ACTIONS = {
     "write": "build and execute the committed pages",
     "compare": "execute them again and name what differs",
     "copy": f"copy them into {WORKBOOK.name}, to work in; what is there already stays",
+    "export": f"write them into {PAGES.name} as web pages that need no network",
 }
 
 if __name__ == "__main__":
@@ -22,9 +24,11 @@ if __name__ == "__main__":
             print(
                 f"{len(copy_lessons())} new pages in {WORKBOOK.name}; work there, the committed ones stay as they are"
             )
+        elif args.action == "export":
+            print(f"{len(export(names=args.lessons))} pages in {PAGES.name}; open {PAGES.name}/00_start_here.html")
         else:
             sys.exit(main(args.action, args.lessons))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         sys.exit(f"minilora: {error}")
     except KeyboardInterrupt:
         print("minilora: stopped; pages that were done are written", file=sys.stderr)

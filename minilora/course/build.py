@@ -1,10 +1,12 @@
 """From one source to two notebooks: the student's with blanks, and the solutions'.
 
 A source is a Python file in the percent format (jupytext) in notebooks/source. A code cell with the single line
-`exercise("name")` becomes a heading with the question, the cell with its hole, and its check.
+`exercise("name")` becomes a heading with the question, the cell with its hole, and its check. A lesson of questions, like
+09, has numbered headings under lettered ones, and the marker QUESTIONS for their list: see `linked`.
 """
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from minilora.course.exercises import ALL
@@ -12,6 +14,11 @@ from minilora.course.pages import ROOT
 
 NOTEBOOKS = ROOT / "notebooks"
 EDITIONS = {"student": NOTEBOOKS, "solution": NOTEBOOKS / "solutions"}
+QUESTIONS = "{questions}"  # where the linked list of all questions goes
+FOLDS = {  # from this label to the next one: folded under these words
+    "In 60 seconds": "Say it aloud first. Then open the answer in 60 seconds",
+    "Evidence": "Evidence, what they ask next, wrong answers",
+}
 
 
 def lessons() -> list[str]:
@@ -25,11 +32,13 @@ def build(lesson: str, edition: str) -> Any:
     from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
     source = jupytext.read(NOTEBOOKS / "source" / f"{lesson}.py", fmt="py:percent")
+    texts = [cell.source for cell in source.cells if cell.cell_type == "markdown"]
+    link = linked(texts) if any(QUESTIONS in text for text in texts) else str
     cells, number = [], 0
     for cell in source.cells:
         match = re.fullmatch(r'exercise\("(\w+)"\)', cell.source.strip())
         if cell.cell_type == "markdown":
-            cells.append(new_markdown_cell(cell.source))
+            cells.append(new_markdown_cell(from_folder(edition)(link(cell.source))))
         elif not match:
             tags = cell.metadata.get("tags")
             cells.append(new_code_cell(cell.source, metadata={"tags": tags} if tags else {}))
@@ -46,3 +55,44 @@ def build(lesson: str, edition: str) -> Any:
         cell["id"] = f"{edition}-{i:03d}"  # nbformat draws random ones; the same source must give the same bytes
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     return new_notebook(cells=cells, metadata={"kernelspec": kernel, "language_info": {"name": "python"}})
+
+
+def linked(texts: list[str]) -> Callable[[str], str]:
+    """What makes a lesson of questions one that can be walked: its texts -> a function that rewrites one of them.
+
+    "## 12. Title" gets the anchor q12, every "Q12" becomes a link to it, QUESTIONS becomes the list of all of them under
+    their lettered sections ("# B. Title"), and answers are folded (FOLDS). ValueError for a link to no question.
+    """
+    headings = re.findall(r"(?m)^# ([A-Z]\. .+)$|^## (\d+)\. (.+)$", "\n".join(texts))
+    known = {number for _, number, _ in headings if number}
+    listed = []
+    for section, number, title in headings:
+        listed.append(f"- [{number}. {title}](#q{number})" if number else f"\n**{section}**\n")
+
+    def rewrite(text):
+        for number in re.findall(r"\bQ(\d+)\b", text):
+            if number not in known:
+                raise ValueError(f"Q{number} must name a question, there are 1 to {len(known)}")
+        text = re.sub(r"\bQ(\d+)\b", r"[\1](#q\1)", text)
+        text = re.sub(r"(?m)^## (\d+)\. ", r'<a id="q\1"></a>\n\n## \1. ', text)
+        for label, words in FOLDS.items():
+            text = re.sub(
+                rf"(?ms)^\*\*{label}\.\*\*.*?(?=^\*\*At the whiteboard|^# |^## |^<a id|\Z)",
+                lambda m, words=words: f"<details>\n<summary>{words}</summary>\n\n{m[0].strip()}\n\n</details>\n\n",
+                text,
+            )
+        return text.replace(QUESTIONS, "\n".join(listed))
+
+    return rewrite
+
+
+def from_folder(edition: str) -> Callable[[str], str]:
+    """Links as they are in notebooks/, seen from the folder of an edition: solutions/ lies one deeper."""
+    if EDITIONS[edition].name != "solutions":
+        return str
+
+    def rewrite(text):
+        text = re.sub(r"\]\(\.\./", "](../../", text)
+        return text.replace("](solutions/)", "](./)")
+
+    return rewrite

@@ -10,13 +10,45 @@ _MONOSPACED = "font: 12px/1.4 var(--jp-code-font-family, monospace); white-space
 ROOT = Path(__file__).resolve().parents[2]
 
 
+# For a page as `jupyter nbconvert --to html` makes it: at phone width code wraps, tables scroll and pictures shrink;
+# in print, folded answers are open.
+_CSS = """
+@media (max-width: 600px) {
+  .jp-Notebook { padding: 4px !important } .jp-InputPrompt, .jp-OutputPrompt { display: none !important }
+  .jp-Cell { padding: 2px !important } .jp-MarkdownOutput { padding: 2px 6px !important }
+  .jp-CodeMirrorEditor pre, .jp-OutputArea-output pre, .highlight pre {
+    white-space: pre-wrap !important; overflow-wrap: anywhere; font-size: 11px !important }
+  .jp-RenderedHTMLCommon table { display: block; max-width: 100%; overflow-x: auto; font-size: 11px }
+  .jp-RenderedHTMLCommon pre, .jp-RenderedHTMLCommon code { overflow-wrap: anywhere }
+  math[display=block] { overflow-x: auto; font-size: 90% }
+}
+.jp-RenderedImage img, .jp-OutputArea-output img { max-width: 100% !important; height: auto !important }
+details > summary { cursor: pointer; color: #0072B2; font-weight: 600 }
+@media print { details::details-content { content-visibility: visible; display: block } }
+"""
+# Browsers that do not know ::details-content.
+_PRINT = "addEventListener('beforeprint', () => document.querySelectorAll('details').forEach(d => (d.open = true)))"
+
+
 def style() -> None:
-    """The look of the committed figures, for every figure of this notebook."""
+    """The look of the committed figures for every figure of this notebook, and of the page on a phone and in print."""
     import matplotlib
+    from IPython.display import display
 
     from minilora.plots.style import RC
 
     matplotlib.rcParams.update(RC | {"figure.dpi": 80})
+    html = f"<style>{_CSS}</style><script>{_PRINT}</script>"
+    display({"text/html": html, "text/plain": ""}, raw=True)
+
+
+def picture(alt: str) -> None:
+    """Show the current figure with a text that says what is to be seen, for those who hear the page."""
+    from IPython.display import display
+    from matplotlib import pyplot as plt
+
+    display(plt.gcf(), metadata={"image/png": {"alt": alt}})
+    plt.close()
 
 
 def show(*things: Callable) -> None:
@@ -55,18 +87,19 @@ def numbers(figure: str) -> dict[str, Any]:
     return load(select([figure])[0], COMMITTED)["numbers"]
 
 
-def draw(figure: str, found: dict[str, Any] | None = None) -> None:
+def draw(figure: str, data: dict[str, Any] | None = None) -> None:
     """Draw a figure of the gallery from its committed numbers (or those given), with its caption below."""
     from matplotlib import pyplot as plt
 
     from minilora.gallery import escape_markdown, select
 
     plot = select([figure])[0].plot
-    found = numbers(figure) if found is None else found
+    data = numbers(figure) if data is None else data
     _, axes = plt.subplots(**plot.LAYOUT)
-    plot.draw(axes, found)
-    plt.show()
-    markdown("> " + escape_markdown(plot.caption(found)))
+    plot.draw(axes, data)
+    caption = plot.caption(data)
+    picture(f"Figure {figure}. {caption}")
+    markdown("> " + escape_markdown(caption))
 
 
 def _text(value):

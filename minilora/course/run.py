@@ -16,6 +16,7 @@ from minilora.parallel import ONE_THREAD, SideBySide
 
 RTOL = 1e-3  # for numbers in text outputs; a cell tagged "rtol=0.2" says its own
 LIMIT = 60  # seconds a notebook should take on two cores; a busy machine may need more, so only the report says so
+TIMEOUT = 300  # seconds for one cell, also on a busy machine: only what hangs takes longer
 NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?")
 
 
@@ -44,7 +45,10 @@ def execute(notebook: Any, folder: Path) -> float:
         if "slider" in cell.metadata.get("tags", []):
             cell.outputs = []
         for output in cell.get("outputs", []):
+            kept = output.get("metadata", {}).get("image/png", {}).get("alt")
             output.get("metadata", {}).clear()
+            if kept:
+                output["metadata"]["image/png"] = {"alt": kept}
     return seconds
 
 
@@ -58,7 +62,7 @@ def _run_cells(notebook, folder):
         # Sockets in the file system where there are such: two kernels that start at once can pick the same TCP port.
         address = {} if os.name == "nt" else {"transport": "ipc", "ip": f"{sockets}/kernel"}
         manager = AsyncKernelManager(kernel_name="python3", **address)
-        client = NotebookClient(notebook, km=manager, timeout=2 * LIMIT, record_timing=False, resources=where)
+        client = NotebookClient(notebook, km=manager, timeout=TIMEOUT, record_timing=False, resources=where)
         # Not client.execute(): it also asks the kernel for its language, and now and then waits in vain for the answer.
         with client.setup_kernel(env=os.environ | ONE_THREAD):
             for i, cell in enumerate(notebook.cells):
@@ -131,7 +135,7 @@ def differences(stored: str, again: str, rtol: float) -> Iterator[str]:
 
 
 def blemishes(notebook: Any) -> Iterator[str]:
-    """What must not be on a committed page: errors, warnings, machine paths, cells that were not run in order."""
+    """What must not be on a committed page: errors, warnings, machine paths, mute pictures, cells not run in order."""
     counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
     if counts != list(range(1, len(counts) + 1)):
         yield f"cells were not run once, in order: {counts}"
@@ -141,6 +145,8 @@ def blemishes(notebook: Any) -> Iterator[str]:
                 yield f"cell {i}: {output.ename}: {output.evalue}"
             elif output.get("name") == "stderr":
                 yield f"cell {i} writes to stderr: {output.text[:100]!r}"
+            elif "image/png" in output.get("data", {}) and not output["metadata"].get("image/png", {}).get("alt"):
+                yield f"cell {i} shows a picture without alternative text; show it with picture(alt)"
         text = texts(cell) if cell.cell_type == "code" else cell.source
         if str(ROOT) in text or re.search(r"(?:/home/|/Users/|/tmp/|[A-Z]:\\)", text):
             yield f"cell {i} names a path of this machine"
@@ -167,8 +173,14 @@ def main(action: str, names: list[str]) -> int:
 
 
 def _one(item):
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError
+
     action, lesson, edition = item
-    return {"write": write, "compare": compare}[action](lesson, edition)
+    try:
+        return {"write": write, "compare": compare}[action](lesson, edition)
+    except (CellExecutionError, CellTimeoutError) as error:  # the other notebooks still go on
+        text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
+        return Report(EDITIONS[edition] / f"{lesson}.ipynb", 0.0, text.splitlines()[-12:])
 
 
 def _words(text):

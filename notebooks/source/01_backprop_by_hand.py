@@ -5,7 +5,7 @@
 #
 # **Assumes.** Derivatives, the chain rule, products of matrices.
 #
-# **Seconds.** About 15 on two cores, offline.
+# **Seconds.** About 10 on two cores, offline.
 #
 # 1. The contract
 # 2. RMSNorm
@@ -16,14 +16,13 @@
 # 7. What backward keeps
 
 # %%
-import matplotlib.pyplot as plt
 import numpy as np
 
-from minilora import gradcheck, load_base
-from minilora.analysis.gradcheck import GradcheckError
-from minilora.course import show, style, table
+from minilora import LoraConfig, apply_lora, gradcheck, load_base
+from minilora.analysis import GradcheckError, Setup, activation_bytes, saved_bytes
+from minilora.course import picture, pictures, show, style, table
 from minilora.course.exercises import check
-from minilora.nn import ops
+from minilora.nn import checkpoint_blocks, ops
 
 style()
 np.set_printoptions(precision=4, suppress=True)
@@ -165,20 +164,15 @@ errors = [
     ).worst
     for h in steps
 ]
-fig, ax = plt.subplots(figsize=(7, 3.4))
-ax.loglog(steps, errors, marker="o", color="#0072B2", label="measured, attention")
-ax.loglog(steps, steps**2, color="#999999", linestyle="--", label="h squared: the curve")
-ax.loglog(steps, 1e-16 / steps, color="#999999", linestyle=":", label="1e-16 / h: rounding")
-ax.set_ylim(1e-13, 1)
-ax.set_xlabel("step h")
-ax.set_ylabel("relative error")
-ax.set_title("Too large a step bends, too small a step rounds")
-ax.legend()
-plt.show()
+pictures.valley(steps, errors)
+picture(
+    "Relative error over the step h, log-log: a valley with its floor near 1e-11, between two lines"
+)
 
 # %% [markdown]
-# At $h = 10^{-6}$ an error between $10^{-11}$ and $10^{-8}$ is what a *right* backward gives, for a deep model more, since rounding adds up on the way. That is why 5e-9, or the 8e-9 that the whole base model shows above, is fine: a wrong backward is off by percents, not by billionths. It is also why the
-# check runs in float64: in float32 rounding is $10^{-7}$, and the valley's floor is at a percent.
+# At $h = 10^{-6}$ an error between $10^{-11}$ and $10^{-8}$ is what a *right* backward gives, for a deep model more, since rounding adds up on the way. That is why 5e-9, or what the whole base model shows above, is fine: a wrong backward is usually off by percents, not by billionths. It is also why the
+# check runs in float64. In float32 rounding is $10^{-7}$; the valley's floor lies near $h = 0.003$, at about $10^{-5}$ (the median of 20 directions through this attention; the worst was $10^{-4}$). That would still
+# find a lost factor, but not a small slip.
 
 # %% tags=["slider"]
 from ipywidgets import interact
@@ -186,15 +180,19 @@ from ipywidgets import interact
 
 @interact(exponent=(-11, -1))
 def error_at(exponent=-6):
-    h, random = 10.0**exponent, np.random.default_rng(1)
-    report = gradcheck(ops.causal_attention, *qkv, rng=random, step=h, tolerance=10.0)
+    random = np.random.default_rng(1)
+    report = gradcheck(
+        ops.causal_attention, *qkv, rng=random, step=10.0**exponent, tolerance=10.0
+    )
+    pictures.valley(steps, errors, chosen=10.0**exponent)
+    picture("The valley with the chosen step marked")
     print(f"h = 1e{exponent}: relative error {report.worst:.0e}")
 
 
 # %% [markdown]
 # ## 6. Why not ones
 #
-# Why a *random* projection and not the plain sum of the outputs? Take a softmax whose backward is wrong by a factor of three. The outputs of a softmax sum to one whatever goes in, so along ones the gradient is zero, and three times zero is zero:
+# Why a *random* projection instead of the plain sum of the outputs? Take a softmax whose backward is wrong by a factor of three. The outputs of a softmax sum to one whatever goes in, so along ones the gradient is zero, and three times zero is zero:
 
 # %%
 p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -262,8 +260,9 @@ for name, (_, backward) in called.items():
 table(["op", "keeps", "bytes"], rows)
 
 # %% [markdown]
-# - A **frozen** linear layer keeps nothing: without $dW$ it does not need its input. Here lies the part of the activations that LoRA saves.
-# - **Attention** keeps the probabilities, heads times $T^2$ numbers: at length 128 as much as four linear layers, and it grows with the square.
+# - A **frozen** linear layer keeps nothing: without $dW$ it does not need its input. This is where LoRA saves activations (where a layer is not adapted itself).
+# - **Plain attention** keeps the probabilities, heads times $T^2$ numbers: at length 128 as much as four linear layers, and it grows with the square. FlashAttention (Dao et al. 2022) keeps one number per row instead
+# and computes the probabilities again in backward, block by block: then attention's memory grows with $T$.
 
 # %%
 lengths = (64, 128, 256, 512)
@@ -281,13 +280,50 @@ table(
 )
 
 
+# %%
+pictures.attention_memory(length=128, heads=4)
+picture(
+    "MB of attention's probabilities over the length, log-log: a line twice as steep as that of q, k and v"
+)
+
+
 # %% tags=["slider"]
-@interact(T=(16, 4096, 16), heads=(1, 32))
-def attention_memory(T=128, heads=4):
-    print(f"probabilities of one layer and sequence: {heads * T * T * 4 / 1e6:.1f} MB")
+@interact(length=(16, 4096, 16), heads=(1, 32))
+def attention_memory(length=128, heads=4):
+    pictures.attention_memory(length, heads, width=32 * heads)
+    picture("MB of attention's probabilities over the length, with the chosen length marked")
 
 
 # %% [markdown]
+# Now the whole model. One forward of the loss over 16 sequences of 128 bytes; `saved_bytes` walks through all the closures that hang on its backward and adds up every array, each once;
+# `activation_bytes` says the same by formula, without a model:
+
+# %%
+tokens = rng.integers(32, 127, (16, 129))
+q_and_v, everywhere = LoraConfig(r=8), LoraConfig(r=8, target_modules="all-linear")
+rows = []
+for name, lora, checkpointed in [
+    ("full fine-tuning", None, False),
+    ("LoRA r = 8 on all linear layers", everywhere, False),
+    ("LoRA r = 8 on q and v", q_and_v, False),
+    ("the same with checkpointing", q_and_v, True),
+]:
+    model = load_base()
+    if lora:
+        apply_lora(model, lora, rng=np.random.default_rng(0))
+    if checkpointed:
+        checkpoint_blocks(model)
+    _, backward = model.loss(tokens[:, :-1], tokens[:, 1:])
+    formula = activation_bytes(Setup(model.config, lora, checkpointing=checkpointed), 16, 128)
+    weights = sum(p.value.nbytes for p in model.parameters())
+    rows.append([name, weights / 1e6, saved_bytes(backward, model) / 1e6, formula / 1e6])
+table(["MB", "weights", "kept for backward, counted", "by formula"], rows)
+
+# %% [markdown]
+# - Backward's memory is many times that of the weights, and it grows with the batch; the weights do not.
+# - LoRA on all linear layers saves nothing here: each adapted layer keeps its input for $dA$, and its thin $h = x A^T$ besides. Only layers without an adapter save.
+# - Checkpointing keeps each block's input and runs the block again in backward (Chen et al. 2016): the counted number is what is kept between forward and backward; the formula adds the one block that is at work.
+#
 # ## Exercises
 
 # %%
@@ -302,6 +338,9 @@ exercise("cross_entropy_backward")
 # %%
 exercise("central_difference")
 
+# %%
+exercise("who_gets_a_gradient")
+
 # %% [markdown]
 # ## Summary
 #
@@ -309,8 +348,8 @@ exercise("central_difference")
 # 2. Each line of a backward inverts one line of its forward; what is shared in the forward is summed in the backward.
 # 3. gradcheck compares with central differences; the error is a valley over the step, and 1e-8 is what right looks like.
 # 4. Random directions, never ones: errors hide where sums are constant.
-# 5. What backward keeps is the memory of training; a frozen linear layer keeps nothing.
+# 5. What backward keeps is most of the memory of training; a frozen linear layer keeps nothing, checkpointing little.
 #
-# **Papers.** Rumelhart et al. 1986 · Vaswani et al. 2017 (arXiv 1706.03762) · Zhang & Sennrich 2019 (1910.07467) · Baydin et al. 2018, *Automatic differentiation in machine learning* (1502.05767)
+# **Papers.** Rumelhart et al. 1986 · Vaswani et al. 2017 (arXiv 1706.03762) · Zhang & Sennrich 2019 (1910.07467) · Chen et al. 2016, *Sublinear memory cost* (1604.06174) · Dao et al. 2022, *FlashAttention* (2205.14135) · Baydin et al. 2018, *Automatic differentiation in machine learning* (1502.05767)
 #
 # **Next.** [02 · LoRA](02_lora.ipynb)

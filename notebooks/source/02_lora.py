@@ -5,20 +5,20 @@
 #
 # **Assumes.** Lesson 01: a layer is called and gives back its output and its backward; `gradcheck`.
 #
-# **Seconds.** About 15 on two cores, offline.
+# **Seconds.** About 10 on two cores, offline.
 #
 # 1. From a full update to $B A$
 # 2. One step, with every shape
-# 3. Why A is random and B is zero
+# 3. Why A is random and B is zero, and step two
 # 4. alpha / r
 # 5. Merging and switching
 # 6. What freezing saves, counted
 
 # %%
-import matplotlib.pyplot as plt
 import numpy as np
 
 from minilora import (
+    AdamW,
     LoraConfig,
     apply_lora,
     disable_adapters,
@@ -28,7 +28,7 @@ from minilora import (
     set_adapter,
 )
 from minilora.adapters import LoRA, LoRALinear, count_parameters, lora_layers
-from minilora.course import show, style, table
+from minilora.course import picture, pictures, show, style, table
 from minilora.course.exercises import check
 from minilora.nn import Linear
 
@@ -42,7 +42,7 @@ style()
 #
 # $$ y = x W^T + \frac{\alpha}{r}\, x A^T B^T, \qquad A: (r, \mathrm{in}), \quad B: (\mathrm{out}, r) $$
 #
-# A change of rank $r$ needs $r(\mathrm{in} + \mathrm{out})$ numbers in the place of $\mathrm{in} \cdot \mathrm{out}$.
+# A change of rank $r$ needs $r(\mathrm{in} + \mathrm{out})$ numbers instead of $\mathrm{in} \cdot \mathrm{out}$.
 
 # %%
 shapes = {
@@ -59,7 +59,7 @@ table(
 )
 
 # %% [markdown]
-# The smaller the layer, the larger the share: on our base of a million parameters, LoRA looks less thrifty than it is.
+# The smaller the layer, the larger the share: on our base of a million parameters, LoRA saves a smaller share than on a large one.
 #
 # ## 2. One step, with every shape
 #
@@ -69,7 +69,7 @@ table(
 show(LoRA.__call__)
 
 # %% [markdown]
-# The base layer is asked for its own backward, so whatever it is (dense, or in four bits) is its own affair. That is why QLoRA needs no
+# The base layer is asked for its own backward, so whatever it is (dense, or in four bits) does not matter here. That is why QLoRA needs no
 # class of its own. Here is one step on a small layer:
 
 # %%
@@ -99,9 +99,9 @@ layer.lora_B.value[...] = rng.standard_normal(layer.lora_B.value.shape)
 print(f"worst relative error: {gradcheck(layer, x, rng=rng).worst:.0e}")
 
 # %% [markdown]
-# ## 3. Why A is random and B is zero
+# ## 3. Why A is random and B is zero, and step two
 #
-# The bypass must start at zero, so that training starts from the pretrained model and not from noise. Four starts, of which two do that and can learn:
+# The bypass starts at zero, so that training starts from the pretrained model instead of from noise. Four starts, of which two do that and can learn:
 
 # %%
 rows = []
@@ -130,7 +130,8 @@ table(
 # %% [markdown]
 # - **A random, B zero:** nothing changes at first, and B has a gradient. After one step B is not zero, and A learns, too.
 # - **Both zero:** each gradient contains the other matrix. Both are zero, and stay zero for ever: stuck.
-# - **A zero, B random** would do as well; **both random** starts by damaging the model.
+# - **A zero, B random** starts from the model and can learn, too. It looks like the mirror image, but is not equivalent: Hayou et al. (2024) find that a random A bears larger rates and does better on average.
+# - **Both random** changes the output before anything was learned. How much that harms is disputed: Li et al. (2025) find that small random values in both hardly hurt and make small rates work better.
 #
 # The paper draws A from a Gaussian; PEFT's default is uniform on $\pm 1/\sqrt{\mathrm{in}}$ (`init_lora_weights=True`); both are here.
 # On the real base the identity at the start holds bit for bit:
@@ -147,49 +148,91 @@ print(f"{len(paths)} layers wrapped, logits bit-equal: {np.array_equal(before, a
 print("trained, all:", count_parameters(model))
 
 # %% [markdown]
+# And **step two**, when A moves. Three steps of AdamW on this text, rate 0.001; the sizes are those of all layers' matrices together:
+
+# %% tags=["rtol=0.02"]
+adapters = lora_layers(model).values()
+A_start = [layer.lora_A.value.copy() for layer in adapters]
+optimizer = AdamW([p for p in model.parameters() if p.trainable], lr=0.001, weight_decay=0.0)
+rows = []
+for step in (1, 2, 3):
+    optimizer.zero_grad()
+    loss, backward = model.loss(tokens[:, :-1], tokens[:, 1:])
+    backward()
+    dA = np.sqrt(sum(np.sum(layer.lora_A.grad**2) for layer in adapters))
+    dB = np.sqrt(sum(np.sum(layer.lora_B.grad**2) for layer in adapters))
+    optimizer.step()
+    moved = sum(
+        np.sum((layer.lora_A.value - old) ** 2)
+        for layer, old in zip(adapters, A_start, strict=True)
+    )
+    B_size = np.sqrt(sum(np.sum(layer.lora_B.value**2) for layer in adapters))
+    rows.append([step, float(loss), float(dA), float(dB), float(np.sqrt(moved)), float(B_size)])
+table(
+    ["step", "loss before it", "size of dA", "size of dB", "A moved by", "size of B after"],
+    rows,
+)
+
+# %% [markdown]
+# In the first step A has no gradient and stays where it was drawn; B leaves zero. In the second, dA is no longer zero, because B is not, and A moves as well. Adam divides each gradient by its own
+# size, so A moves by steps of nearly full size, however small dA still is.
+#
 # ## 4. alpha / r
 #
-# The same alpha acts more strongly at a small rank: $s = \alpha / r$. Here is the size of the update after one step of plain gradient
-# descent, on one layer, for two scalings. `use_rslora` divides by $\sqrt r$ (Kalajdzievski 2023), so that a high rank is not stunted.
+# At a fixed alpha the bypass acts with $s = \alpha / r$: less, the larger the rank. What that does to the *update* depends on the optimizer. The first step on one layer of 64 x 64, alpha = 8, the mean over
+# ten draws, with Adam, which trains nearly all language models, and with plain gradient descent. `use_rslora` divides by $\sqrt r$ (Kalajdzievski 2023):
 
 # %%
 ranks = [1, 2, 4, 8, 16, 32]
-x, dy = rng.standard_normal((256, 64)), rng.standard_normal((256, 64)) / 256
 sizes = {}
-for use_rslora in (False, True):
-    for r in ranks:
-        one = LoRALinear(Linear.from_weight(np.zeros((64, 64)), trainable=False))
-        one.add_adapter(
-            "default",
-            LoraConfig(r=r, lora_alpha=8, use_rslora=use_rslora),
-            rng=np.random.default_rng(r),
-        )
-        _, backward = one(x)
-        backward(dy)
-        one.lora_B.value -= 0.1 * one.lora_B.grad  # dA is zero at the first step
-        sizes.setdefault(use_rslora, []).append(np.linalg.norm(one.delta_weight()))
+for optimizer_name in ("Adam", "gradient descent"):
+    for use_rslora in (False, True):
+        name = f"{optimizer_name}, alpha / {'sqrt(r)' if use_rslora else 'r'}"
+        for r in ranks:
+            draws = []
+            for seed in range(10):
+                random = np.random.default_rng(seed)
+                x, dy = (
+                    random.standard_normal((256, 64)),
+                    random.standard_normal((256, 64)) / 256,
+                )
+                one = LoRALinear(Linear.from_weight(np.zeros((64, 64)), trainable=False))
+                one.add_adapter("default", LoraConfig(r, 8, use_rslora=use_rslora), rng=random)
+                _, backward = one(x)
+                backward(dy)
+                if optimizer_name == "Adam":
+                    AdamW([one.lora_B], lr=0.001, weight_decay=0.0).step()
+                else:
+                    one.lora_B.value -= 0.1 * one.lora_B.grad  # dA is zero at the first step
+                draws.append(np.linalg.norm(one.delta_weight()))
+            sizes.setdefault(name, []).append(float(np.mean(draws)))
 table(
-    ["scaling", *(f"r = {r}" for r in ranks)],
-    [["alpha / r", *map(float, sizes[False])], ["alpha / sqrt(r)", *map(float, sizes[True])]],
+    ["size of the first update", *(f"r = {r}" for r in ranks), "first / last"],
+    [[name, *row, row[0] / row[-1]] for name, row in sizes.items()],
 )
 
 # %%
-fig, ax = plt.subplots(figsize=(6.5, 3.6))
-for use_rslora, name in ((False, "alpha / r"), (True, "alpha / sqrt(r), rsLoRA")):
-    ax.loglog(ranks, sizes[use_rslora], marker="o", label=name)
-ax.set_xticks(ranks, ranks)
-ax.set_xlabel("rank r, alpha = 8")
-ax.set_ylabel("size of the update after one step")
-ax.set_title("At a fixed alpha, alpha / r shrinks the update as the rank grows")
-ax.legend()
-plt.show()
+pictures.step_sizes(
+    ranks, sizes, "With Adam, alpha / r shrinks the first update; rsLoRA keeps it"
+)
+picture(
+    "Size of the first update over the rank: Adam with rsLoRA is flat, gradient descent with alpha / r falls most"
+)
 
 # %% [markdown]
-# "Smaller r at fixed alpha acts more strongly" holds. How to choose alpha is a convention ("alpha = r", "alpha = 2 r"): for plain gradient
-# descent doubling alpha is like raising the learning rate, so sweep the two together, not one after the other.
+# - **With Adam** the step in B does not depend on the size of its gradient, so $s$ counts once: from r = 1 to 32 the update shrinks about 5 times. With rsLoRA it keeps its size to within 15 %.
+# - **With plain gradient descent** $s$ counts twice: dB contains it, and B is multiplied by it again. Doubling alpha makes the first update four times as large; over the ranks it shrinks more than a hundred times.
 #
-# Slide rank and alpha, and see the scaling and the trained share of a 4096 x 4096 layer.
-# (Without a kernel, the table and the figure above say the same for some values.)
+# So "smaller r at fixed alpha acts more strongly" holds, and how much depends on the optimizer. How to choose alpha is a convention ("alpha = r", "alpha = 2 r"). **Alpha and the learning rate are two knobs, not one:**
+# with Adam, doubling alpha and halving the rate gives the same first update, but from the second step on A moves too, and A feels the rate and not alpha. What that does to a run is measured in [09, question 9](09_interview.ipynb#q9).
+#
+# Slide rank and alpha, and see both scalings:
+
+# %%
+pictures.scaling_of_ranks(alpha=16, r=8)
+picture(
+    "alpha / r and alpha / sqrt(r) over the rank for alpha = 16; at r = 8 they are 2 and 5.66"
+)
 
 # %% tags=["slider"]
 from ipywidgets import interact
@@ -197,8 +240,9 @@ from ipywidgets import interact
 
 @interact(r=(1, 128), alpha=(1, 128))
 def scaling(r=8, alpha=16):
-    print(f"alpha / r = {alpha / r:.3g}   alpha / sqrt(r) = {alpha / r**0.5:.3g}")
-    print(f"trained: {100 * r * 8192 / 4096**2:.2f} %")
+    pictures.scaling_of_ranks(alpha, r)
+    picture(f"Both scalings over the rank for alpha = {alpha}")
+    print(f"trained of a 4096 x 4096 layer: {100 * r * 8192 / 4096**2:.2f} %")
 
 
 # %% [markdown]
@@ -211,7 +255,7 @@ def scaling(r=8, alpha=16):
 show(merge_lora)
 
 # %% tags=["rtol=1.5"]
-for i, layer in enumerate(lora_layers(model).values()):  # in the place of training: some update
+for i, layer in enumerate(lora_layers(model).values()):  # instead of training: some update
     layer.lora_B.value[...] = 0.02 * np.random.default_rng(i).standard_normal(
         layer.lora_B.value.shape
     )
@@ -237,7 +281,7 @@ print("layers left that are LoRA:", len(lora_layers(model)))
 
 # %% [markdown]
 # Merging is exact up to rounding; unmerging would not restore every last bit of $W$ by subtraction, which is why `unmerge_lora`
-# here keeps the original. Merging into a *4-bit* base is another matter: it has to be quantized again, and a small update is lost.
+# here keeps the original. Merging into a *4-bit* base is another matter: the sum has to be quantized again, and a very small update is rounded away ([09, question 37](09_interview.ipynb#q37)).
 #
 # ## 6. What freezing saves, counted
 #
@@ -268,7 +312,7 @@ table(["kB", "weights", "gradients", "AdamW's moments", "sum"], rows)
 
 # %% [markdown]
 # What this table leaves out is what backward needs of the forward, the activations, and they do not shrink so much: the frozen layers still
-# run, and the gradient still passes through them. A frozen `Linear` no longer keeps its input, that is all:
+# run, and the gradient still passes through them. A frozen `Linear` that is not wrapped no longer keeps its input:
 
 # %%
 from minilora.nn import ops
@@ -276,6 +320,9 @@ from minilora.nn import ops
 show(ops.linear_frozen)
 
 # %% [markdown]
+# But a *wrapped* layer keeps it after all, for $dA$, and its thin $h = x A^T$ besides. With LoRA on all linear layers of our base a batch of 16 x 128 bytes keeps 123 MB, full fine-tuning 122 MB, LoRA on q and v alone
+# 96 MB ([01, section 7](01_backprop_by_hand.ipynb) counts them).
+#
 # ## Exercises
 
 # %%
@@ -290,15 +337,18 @@ exercise("trainable_count")
 # %%
 exercise("gpt3_count")
 
+# %%
+exercise("alpha_and_rate")
+
 # %% [markdown]
 # ## Summary
 #
-# 1. LoRA trains $B A$ beside a frozen $W$: $r(\mathrm{in} + \mathrm{out})$ numbers for each layer.
-# 2. B starts at zero, so the model starts as it was, bit for bit; A must not be zero too, or nothing ever moves.
-# 3. The update acts with alpha / r: at a fixed alpha, a smaller rank acts more strongly.
+# 1. LoRA trains $B A$ beside a frozen $W$: $r(\mathrm{in} + \mathrm{out})$ numbers per layer.
+# 2. B starts at zero, so the model starts as it was, bit for bit; B moves in the first step, A from the second.
+# 3. The update acts with alpha / r: at a fixed alpha a smaller rank acts more strongly, with Adam by about sqrt(r).
 # 4. Merged, it costs nothing at inference; unmerged, adapters on one base are switched by name.
-# 5. Gradients and optimizer state shrink to A and B; weights and most activations stay.
+# 5. Gradients and optimizer state shrink to A and B; weights stay, and where a layer is adapted its activations do, too.
 #
-# **Papers.** Hu et al. 2021, *LoRA* (arXiv 2106.09685), equation 3 · Kalajdzievski 2023, *rsLoRA* (arXiv 2312.03732)
+# **Papers.** Hu et al. 2021, *LoRA* (arXiv 2106.09685), equation 3 · Kalajdzievski 2023, *rsLoRA* (arXiv 2312.03732) · Hayou et al. 2024 (2406.08447) and Li et al. 2025 (2505.23194) on how A and B start
 #
 # **Next.** [03 · rank](03_rank.ipynb)

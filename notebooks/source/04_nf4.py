@@ -11,21 +11,19 @@
 # 2. The codebook, step by step
 # 3. One block of 64 weights, there and back
 # 4. The error, by block size and source
-# 5. Optimal?
-# 6. Outliers
+# 5. The error against what is stored
+# 6. Optimal?
+# 7. Outliers
 
 # %%
-import matplotlib.pyplot as plt
 import numpy as np
 from scipy.stats import norm
 
 from minilora import codebook, load_base, quantize
-from minilora.course import draw, numbers, show, style, table
+from minilora.analysis import mean_absolute_error, rms_error
+from minilora.course import draw, label, picture, pictures, show, style, table
 from minilora.course.exercises import check
-from minilora.analysis.codes import code_errors, outlier_errors, plant_outlier
-from minilora.plots.style import color, label
-from minilora.quant import blockwise, codebooks
-from minilora.quant.abnormal import abnormal_float
+from minilora.quant import abnormal_float, blockwise, codebooks
 
 style()
 rng = np.random.default_rng(0)
@@ -54,9 +52,9 @@ print("the tails cut off:         ", inner.round(2))
 print("is zero among them?        ", bool(np.any(inner == 0)))
 
 # %% [markdown]
-# Two troubles.
+# Two difficulties.
 #
-# - **Infinity.** The quantiles of 0 and 1 are infinite. (The paper's equation 4, taken literally, has this trouble: at $i = 0$ it gives minus infinity.) So the tails must be cut, at an offset $o$.
+# - **Infinity.** The quantiles of 0 and 1 are infinite. (The paper's equation 4, taken literally, has this difficulty: at $i = 0$ it gives minus infinity.) So the tails must be cut, at an offset $o$.
 # - **No zero.** Sixteen is even, so symmetric quantiles have no zero in the middle. But zero must be exact, for padding and pruned weights.
 #
 # The way out: two halves, built apart, each running from its end down to zero: nine points for the positive side, eight for the negative.
@@ -109,41 +107,31 @@ print(
 # The library's 16 values are equal to bitsandbytes' bit for bit (tests/parity compares them). How the spacing follows the density:
 
 # %%
-fig, ax = plt.subplots(figsize=(7, 3.2))
-z = np.linspace(-1, 1, 400)
-ax.fill_between(
-    z, norm.pdf(z * norm.ppf(o)), color="#dddddd", label="normal density, cut at the offset"
+pictures.codes_under_density(("int4", "nf4"), cut=norm.ppf(o))
+picture(
+    "A bell curve with the 15 even values of int4 and the 16 of NF4, which crowd in the middle"
 )
-for code, height in (("int4", 0.12), ("nf4", 0.28)):
-    ax.vlines(codebook(code), 0, height, color=color(code), label=label(code))
-ax.set_xlabel("weight / absmax")
-ax.set_ylabel("density")
-ax.set_title("NF4 is dense where weights are, sparse at the ends")
-ax.legend(loc="upper right")
-ax.set_ylim(0, 0.6)
-plt.show()
 
 # %% [markdown]
-# The recipe holds for any number of bits. Four panels, then a slider:
+# The recipe holds for any number of bits:
 
 # %%
-fig, axes = plt.subplots(1, 4, figsize=(10, 2.2), sharey=True)
-for ax, bits in zip(axes, (2, 3, 4, 6), strict=True):
-    ax.fill_between(z, norm.pdf(2.2 * z), color="#dddddd")
-    ax.vlines(codebook(f"nf{bits}"), 0, 0.25, color=color("nf4"), linewidth=1)
-    ax.set_title(f"{bits} bits: {2**bits} values")
-    ax.set_xlabel("weight / absmax")
-axes[0].set_ylabel("density")
-plt.show()
+pictures.code_under_density(bits=3)
+picture("The 8 values of three bits under a bell curve")
 
 # %% tags=["slider"]
 from ipywidgets import interact
 
+normal_weights = np.random.default_rng(0).standard_normal(2**16).astype(np.float32)
+
 
 @interact(bits=(2, 8), block_size=[16, 64, 256, 1024, 4096])
 def error_of_bits(bits=4, block_size=64):
-    w = np.random.default_rng(0).standard_normal(2**16).astype(np.float32)
-    print(f"RMS error on normal weights: {code_errors(w, f'nf{bits}', block_size)['rms']:.4f}")
+    pictures.code_under_density(bits)
+    picture(f"The {2**bits} values of {bits} bits under a bell curve")
+    q = quantize(normal_weights, f"nf{bits}", block_size=block_size)
+    error = rms_error(q.dequantize(), normal_weights)
+    print(f"RMS error {error:.4f} on normal weights, {q.bits_per_param:.3f} bits per weight")
 
 
 # %% [markdown]
@@ -168,28 +156,19 @@ print(
 )
 print("back:          ", back[:4])
 print(f"stored: {q.packed.nbytes} bytes of codes and {q.absmax.nbytes} of scale")
-print(f"{q.bits_per_param} bits a weight")
+print(f"{q.bits_per_param} bits per weight")
 
 # %%
 show(blockwise.pack, blockwise.unpack)
 
 # %%
-fig, ax = plt.subplots(figsize=(8, 3))
-ax.hlines(codebook("nf4") * q.absmax[0], 0, 63, color="#d5e5f0", linewidth=1)
-ax.vlines(range(64), block, back, color="#999999", linewidth=1)
-ax.plot(block, "o", color="black", markersize=3, label="weight")
-ax.plot(back, "_", color=color("nf4"), markersize=9, label="after NF4")
-ax.set_xlabel("place in the block")
-ax.set_ylabel("weight")
-ax.set_title("Each weight moves to the nearest of 16 lines; large ones move farther")
-ax.legend(loc="upper right", ncols=2)
-ax.set_ylim(-1.1 * q.absmax[0], 1.4 * q.absmax[0])
-plt.show()
+pictures.rounded_block(block)
+picture("64 weights, the 16 lines they may move to, and the distance that each moves")
 
 # %% [markdown]
 # ## 4. The error, by block size and source
 #
-# RMS error and mean absolute error, both over the RMS of the weights; below, each matrix of the base. Small blocks err less, since their scale fits better, and cost more scales (lesson 05).
+# RMS error and mean absolute error, both over the RMS of the weights; below, each matrix of the base. Small blocks have a smaller error, since their scale fits better, and cost more scales (lesson 05).
 
 # %%
 draw("quantization_error")
@@ -199,71 +178,74 @@ w = rng.standard_normal(2**16).astype(np.float32)
 table(
     ["RMS error, live", *(f"block {b}" for b in (16, 64, 256, 1024))],
     [
-        [label(code), *(code_errors(w, code, b)["rms"] for b in (16, 64, 256, 1024))]
+        [
+            label(code),
+            *(
+                rms_error(quantize(w, code, block_size=b).dequantize(), w)
+                for b in (16, 64, 256, 1024)
+            ),
+        ]
         for code in ("int4", "int4_affine", "fp4", "nf4")
     ],
 )
 
 # %% [markdown]
 # - **NF4 beats symmetric int4** on normal and on real weights at every block size shown.
-# - **Affine int4 wins in small blocks.** It stores a minimum and a maximum, so its 16 even values cover exactly what is there. It pays with a second number for each block: at block 32, one bit a weight more.
-# - **On uniform weights int4 wins**: an even grid for an even law. The code must fit the source.
+# - **Affine int4 has the smaller error in small blocks.** It stores a minimum and a maximum, so its 16 even values cover exactly what is there. But that is a second number for each block: at block 32, one bit per weight more. Is the comparison fair?
+# - **On uniform weights int4 wins**: an even grid for an even distribution. The code must fit the source.
 #
-# ## 5. Optimal?
+# ## 5. The error against what is stored
+#
+# Compare at equal bits. NF4 in blocks of 32 has one float32 scale for 32 weights; affine int4 in blocks of 64 has two for 64. Both take 5 bits per weight:
+
+# %%
+rows = []
+for code, block_size in (
+    ("nf4", 64),
+    ("nf4", 32),
+    ("int4_affine", 64),
+    ("nf4", 16),
+    ("int4_affine", 32),
+):
+    q = quantize(w, code, block_size=block_size)
+    again = q.dequantize()
+    errors = rms_error(again, w), mean_absolute_error(again, w)
+    rows.append([label(code), block_size, q.bits_per_param, *errors])
+table(["code", "block size", "bits per weight", "RMS error", "mean absolute error"], rows)
+
+# %%
+draw("error_by_bits")
+
+# %% [markdown]
+# So "affine int4 beats NF4 in small blocks" compares 5 bits with 4.5. At equal bits NF4 wins but in the smallest blocks.
+#
+# ## 6. Optimal?
 #
 # The paper calls NF4 information-theoretically optimal for normal weights. A code of quantiles would be used evenly, each value 1/16 of the time. But we do not code
-# normal weights: we code weights *divided by the largest of their block*, and their law is another one, that depends on the block size (Yoshida 2023).
+# normal weights: we code weights *divided by the largest of their block*. Their distribution is another one, and it depends on the block size (Yoshida 2023).
 
 # %%
 codes = quantize(w, "nf4", block_size=64).codes()
 use = np.bincount(codes, minlength=16) / codes.size
-fig, ax = plt.subplots(figsize=(7, 2.8))
-ax.bar(range(16), use, color=color("nf4"))
-ax.axhline(1 / 16, color="black", linestyle="--", linewidth=1, label="even use, 1/16")
-ax.set_xlabel("code")
-ax.set_ylabel("share of weights")
-ax.set_title(
-    f"Blocks of 64: the busiest value is used {use.max() / use.min():.1f} times as often as the idlest"
-)
-ax.legend()
-plt.show()
+pictures.bins_used(use)
+picture("How often each of NF4's 16 codes is used in blocks of 64: far from evenly")
 
 # %% [markdown]
-# So is another code better? Ask for the least mean absolute error under the true law: each value the *median* of what is rounded to it, found by going
-# back and forth between bins and medians, with -1, 0 and 1 kept. Yoshida's AF4 is nearly that:
+# So is another code better? It depends on what is to be small. For the *mean absolute error*, each value should be the median of what is rounded to it; for the *RMS error*, the mean. Go back and forth between bins and values until both fit (Lloyd 1982), with -1, 0 and 1 kept.
+# Yoshida's AF4 is the first of these, but for its zero:
 
 # %%
 show(abnormal_float)
 
 # %%
-candidates = {
-    "int4": codebook("int4"),
-    "AF4 (zero put in afterwards)": abnormal_float(64),
-    "NF4": codebook("nf4"),
-    "best that keeps -1, 0, 1": abnormal_float(64, zero="value"),
-}
-big = rng.standard_normal((2**15, 64))
-scaled = big / np.abs(big).max(axis=1, keepdims=True)
-absmax = np.abs(big).max(axis=1)
-rows = []
-for name, levels in candidates.items():
-    nearest = levels[np.searchsorted((levels[1:] + levels[:-1]) / 2, scaled)]
-    rows.append(
-        [
-            name,
-            float(np.abs(nearest - scaled).mean()),
-            float((np.abs(nearest - scaled).mean(axis=1) * absmax).mean()),
-        ]
-    )
-table(
-    ["code", "mean absolute error, scaled weights", "the same, in the weights' own units"], rows
-)
+draw("optimal_code")
 
 # %% [markdown]
-# NF4 is within a tenth of a percent of the best such code. **The claim of optimality is wrong as an argument, and nearly right as a result.** AF4 itself errs more than NF4 here: its published table follows exactly
+# **In mean absolute error NF4 is within a fraction of a percent of the best code that keeps -1, 0 and 1. In RMS error about 3 % are to gain, and about 7 % if the scale may be negative** (a signed absmax makes the largest weight +1, so that -1 is free for another value: BOF4, arXiv 2505.06653).
+# So the claim of optimality is wrong as an argument (the bins are not used evenly), nearly right for one measure, and not for the other. AF4 itself has a larger error than NF4 here: its published table follows exactly
 # if zero is the edge of the first bins during the search and is put in afterwards, which leaves two narrow bins beside it.
 #
-# ## 6. Outliers
+# ## 7. Outliers
 #
 # "NF helps with outliers" is often said. Plant one weight of growing size, and measure the error of its neighbors and of all other weights, with int4 and with NF4, with one scale for everything and with one for each block of 64.
 
@@ -271,27 +253,18 @@ table(
 draw("outliers")
 
 # %%
-fig, axes = plt.subplots(1, 4, figsize=(10, 2.4), sharey=True)
-for ax, size in zip(axes, (1, 5, 20, 100), strict=True):
-    planted = plant_outlier(w[:64], size)
-    ax.plot(planted[1:], quantize(planted, "nf4").dequantize()[1:], ".", color=color("nf4"))
-    ax.set_title(f"outlier of {size}")
-    ax.set_xlabel("weight")
-axes[0].set_ylabel("after NF4")
-plt.show()
+pictures.after_outlier(w[:64], size=20)
+picture("Weights before and after NF4 beside an outlier of 20: they fall on a few levels")
 
 # %% [markdown]
-# The neighbors of a large outlier fall into three values, then into one: zero. That is so for any code with absmax scaling. NF4 softens a moderate outlier, since its middle is denser; against a large one it does nothing. The blocks confine the damage to 63 weights.
+# The neighbors of a large outlier fall into a few values, then into one: zero. That is so for any code with absmax scaling. NF4 softens a moderate outlier, since its middle is denser; against a large one it does nothing. The blocks confine the damage to 63 weights.
+
 
 # %% tags=["slider"]
-from ipywidgets import interact
-
-
 @interact(size=(1, 100), code=["nf4", "int4"])
 def outlier(size=10, code="nf4"):
-    for name, block_size in (("a scale for 64", 64), ("one scale for all", 4096)):
-        inside, outside = outlier_errors(plant_outlier(w[:4096], size), code, block_size, 64)
-        print(f"{name:18} beside the outlier {inside:.3f}   all others {outside:.3f}")
+    pictures.after_outlier(w[:64], size, code)
+    picture(f"Weights before and after {code} beside an outlier of {size}")
 
 
 # %% [markdown]
@@ -309,15 +282,18 @@ exercise("nearest_codes")
 # %%
 exercise("pack_nibbles")
 
+# %%
+exercise("beside_an_outlier")
+
 # %% [markdown]
 # ## Summary
 #
-# 1. A weight is stored as absmax times one of 16 values; int4's values are even, NF4's are quantiles of the normal law.
+# 1. A weight is stored as absmax times one of 16 values; int4's values are even, NF4's are quantiles of the normal distribution.
 # 2. NF4 is built from two halves, so that zero is exact: 7 negative values, 0, 8 positive; the offset cuts the infinite tails.
-# 3. On normal and real weights it errs about 15 % less than symmetric int4; affine int4 wins in small blocks, at a price.
-# 4. Its values are not used evenly after absmax scaling, yet its error is almost the least possible with -1, 0 and 1 kept.
+# 3. On normal and real weights its error is about 15 % smaller than symmetric int4's; at equal bits affine int4 wins only in the smallest blocks.
+# 4. Its values are not used evenly after absmax scaling; its mean absolute error is nearly the least possible, its RMS error is not.
 # 5. Against outliers the blocks help; the code softens a moderate one and no large one.
 #
-# **Papers.** Dettmers et al. 2023, *QLoRA* (arXiv 2305.14314), section 3 · Yoshida 2023 (arXiv 2306.06965) · Dettmers & Zettlemoyer 2022, *The case for 4-bit precision* (arXiv 2212.09720)
+# **Papers.** Dettmers et al. 2023, *QLoRA* (arXiv 2305.14314), section 3 · Yoshida 2023 (arXiv 2306.06965) · BOF4 2025 (arXiv 2505.06653) · Dettmers & Zettlemoyer 2022, *The case for 4-bit precision* (arXiv 2212.09720)
 #
 # **Next.** [05 · double quantization](05_double_quantization.ipynb)

@@ -5,28 +5,26 @@
 #
 # **Assumes.** Lesson 04: blocks, absmax, codes.
 #
-# **Seconds.** About 15 on two cores, offline.
+# **Seconds.** About 10 on two cores, offline.
 #
 # 1. Scales are memory
 # 2. From 0.5 to 0.127 bits
 # 3. Counted on real tensors
 # 4. The 8-bit map
 # 5. One row of scales, there and back
-# 6. What it costs in error
-# 7. Gigabytes
+# 6. One weight, through both levels
+# 7. What it costs in error
+# 8. Gigabytes
 
 # %%
-import matplotlib.pyplot as plt
 import numpy as np
 
-from minilora import load_base, quantize
+from minilora import codebook, load_base, quantize
 from minilora.adapters import linear_paths
-from minilora.course import draw, show, style, table
+from minilora.analysis import rms_error
+from minilora.course import draw, numbers, picture, pictures, show, style, table
 from minilora.course.exercises import check
-from minilora.analysis.scales import LLAMA, linear_gigabytes, scale_bits
-from minilora.analysis.error import rms_error
-from minilora.quant import double
-from minilora.quant.tensor import storage_bytes
+from minilora.quant import double, storage_bytes
 
 style()
 rng = np.random.default_rng(0)
@@ -37,35 +35,17 @@ rng = np.random.default_rng(0)
 # A block of 64 weights in four bits is 256 bits of codes, and one float32 scale of 32 bits: an eighth on top. That is what "4-bit" hides:
 
 # %%
-fig, ax = plt.subplots(figsize=(9, 2.2))
-parts = {
-    "before": (("codes, 64 x 4 bits", 256, "#0072B2"), ("scale, 32 bits", 32, "#D55E00")),
-    "after": (
-        ("", 256, "#0072B2"),
-        ("scale, 8 bits", 8, "#E69F00"),
-        ("1/256 of a 32-bit scale", 32 / 256, "#000000"),
-    ),
-}
-for row, pieces in enumerate(parts.values()):
-    left = 0
-    for text, bits, shade in pieces:
-        ax.barh(row, bits, left=left, color=shade, edgecolor="white", label=text or None)
-        left += bits
-    ax.text(left + 3, row, f"{left / 64:.3f} bits a weight", va="center")
-ax.set_yticks([0, 1], ["before", "after double\nquantization"])
-ax.invert_yaxis()
-ax.set_xlim(0, 400)
-ax.set_xlabel("bits that a block of 64 weights takes")
-ax.legend(loc="upper center", bbox_to_anchor=(0.45, 1.25), ncols=4)
-ax.grid(visible=False)
-plt.show()
+pictures.bits_of_block(block_size=64, second=256)
+picture(
+    "Two bars: 256 bits of codes and 32 of scale, 4.5 bits per weight; after double quantization 4.127"
+)
 
 # %% [markdown]
 # ## 2. From 0.5 to 0.127 bits
 #
 # $$ \frac{32}{64} = 0.5 \qquad\longrightarrow\qquad \frac{8}{64} + \frac{32}{64 \cdot 256} = 0.126953125 $$
 #
-# (Dettmers et al. 2023, section 3.) Each scale gets 8 bits, and 256 of *them* share one 32-bit scale: the same trick, one floor up. A larger block would save scales, too, but at a price in error (lesson 04). Bits of scale for each weight:
+# (Dettmers et al. 2023, section 3.) Each scale gets 8 bits, and 256 of *them* share one 32-bit scale: the same idea, one level up. A larger block would save scales, too, but at a price in error (lesson 04). Bits of scale per weight:
 
 # %%
 sizes, seconds = (32, 64, 128, 256), (64, 256, 1024)
@@ -80,8 +60,8 @@ from ipywidgets import interact
 
 @interact(block_size=[16, 32, 64, 128, 256, 1024], second=[16, 64, 256, 1024, 4096])
 def bits_of_scale(block_size=64, second=256):
-    print(f"bits a weight before: {32 / block_size:.4f}")
-    print(f"and after:            {8 / block_size + 32 / (block_size * second):.4f}")
+    pictures.bits_of_block(block_size, second)
+    picture(f"Bits of a block of {block_size} before and after, second blocks of {second}")
 
 
 # %% [markdown]
@@ -104,8 +84,8 @@ for name, w in tensors.items():
     rows.append(
         [
             name,
-            scale_bits(plain),
-            f"{scale_bits(doubled):.4f}",
+            plain.bits_per_param - 4,
+            f"{doubled.bits_per_param - 4:.4f}",
             doubled.nbytes,
             "yes" if equal else "NO",
         ]
@@ -120,38 +100,29 @@ show(storage_bytes)
 #
 # ## 4. The 8-bit map
 #
-# What do the eight bits mean? The paper says FP8. The code that everyone runs, bitsandbytes, uses a *dynamic map*: decades, each split finer than the one below (Dettmers 2016, arXiv 1511.04561).
+# What do the eight bits mean? The paper says FP8. The code of bitsandbytes, which QLoRA's users run, has a *dynamic map*: decades, each split finer than the one below (Dettmers 2016, arXiv 1511.04561).
 
 # %%
 show(double.dynamic_map)
 
 # %%
-fig, axes = plt.subplots(1, 2, figsize=(10, 2.8))
-for row, (name, values) in enumerate(
+pictures.maps(
     {
         "dynamic map": double.dynamic_map(),
         "linear int8": double.linear_int8_map(),
         "FP8 E4M3": double.e4m3_map(),
-    }.items()
-):
-    axes[0].vlines(values, row - 0.35, row + 0.35, linewidth=0.6, color=f"C{row}")
-    positive = np.sort(values[values > 0])
-    axes[1].semilogy(np.linspace(0, 1, positive.size), positive, color=f"C{row}", label=name)
-axes[0].set_yticks(range(3), ["dynamic map", "linear int8", "FP8 E4M3"])
-axes[0].set_title("All values")
-axes[0].set_xlabel("value")
-axes[1].set_title("The positive ones, in order: how far down they reach")
-axes[1].set_xlabel("place among them")
-axes[1].set_ylabel("value")
-axes[1].legend(loc="lower right")
-plt.show()
+    }
+)
+picture(
+    "The 256 values of three 8-bit maps: the dynamic map is dense near zero and reaches down to 1e-7"
+)
 
 # %% [markdown]
 # The map reaches over seven decades and is dense near zero; int8 is even; E4M3 lies between. Which is best depends on what the scales look like.
 #
 # ## 5. One row of scales, there and back
 #
-# Scales are all positive and much alike. Half of a signed map would lie idle, so their mean, the *offset*, is subtracted first. Then: absmax of 256 of them, nearest value of the map.
+# Scales are all positive and much alike. Half of a signed map would not be used, so their mean, the *offset*, is subtracted first. Then: absmax of 256 of them, nearest value of the map.
 
 # %%
 w = tensors["2048 x 2048"]
@@ -165,17 +136,50 @@ print("codes:          ", stored.codes[:4])
 print("decoded:        ", stored.dequantize()[:4])
 
 # %%
-fig, ax = plt.subplots(figsize=(7, 2.8))
-ax.hist(scales, bins=80, color="#bbbbbb")
-ax.axvline(stored.offset, color="#D55E00", label=f"offset {stored.offset:.2f}")
-ax.set_xlabel("scale of a block of 64 normal weights")
-ax.set_ylabel("blocks")
-ax.set_title("Scales crowd around their mean")
-ax.legend()
-plt.show()
+pictures.histogram(
+    scales, float(stored.offset), f"offset {stored.offset:.2f}",
+    "scale of a block of 64 normal weights", "Scales crowd around their mean",
+)  # fmt: skip
+picture("A histogram of scales, narrow around 2.4, with the offset marked in the middle")
 
 # %% [markdown]
-# ## 6. What it costs in error
+# ## 6. One weight, through both levels
+#
+# Take weight 1000 of the base's first matrix. What is stored of it is half a byte. To decode it, walk up: the nibble gives one of NF4's 16 values; its block's scale is itself a byte, which gives a value of the map;
+# that, times the second-level scale, plus the offset, is the absmax.
+
+# %%
+matrix = tensors["base, q_proj 128 x 128"]
+q, place = quantize(matrix, double_quant=True), 1000
+block, second = place // 64, place // 64 // 256
+byte = q.packed[place // 2]
+nibble = byte >> 4 if place % 2 == 0 else byte & 15
+nested = double.quantize_scales(
+    quantize(matrix).scales
+)  # the same scales, with their parts in view
+value, entry = codebook("nf4")[nibble], double.dynamic_map()[nested.codes[block]]
+absmax = entry * nested.absmax[second] + nested.offset
+decoded = value * absmax
+pictures.two_levels(
+    float(matrix.ravel()[place]),
+    [
+        ("stored: the byte that holds it, and its half of it", f"0x{byte:02x} -> {nibble}"),
+        ("level 1: NF4's value of that number", f"{value:+.6f}"),
+        (f"stored: the code of block {block}'s scale", str(nested.codes[block])),
+        ("level 2: the map's value of that number", f"{entry:+.6f}"),
+        (f"times the scale of second-level block {second}", f"{nested.absmax[second]:.6f}"),
+        ("plus the offset: the block's absmax", f"{absmax:.6f}"),
+        ("the weight: NF4's value times the absmax", f"{decoded:+.6f}"),
+    ],
+)
+picture(
+    "Seven boxes from the stored byte, over NF4's value and the decoded scale, to the weight"
+)
+print(f"weight {matrix.ravel()[place]:.6f}   decoded by hand {decoded:.6f}")
+print("the library decodes the same:", np.isclose(decoded, q.dequantize().ravel()[place]))
+
+# %% [markdown]
+# ## 7. What it costs in error
 #
 # Of the scales, and of the weights, by map, with the offset and without:
 
@@ -187,10 +191,7 @@ for scale_code in ("dynamic", "int8", "e4m3"):
         decoded = double.quantize_scales(
             scales, scale_code=scale_code, offset=offset
         ).dequantize()
-        of_scales = float(
-            np.sqrt(np.mean((decoded - scales) ** 2)) / np.sqrt(np.mean(scales**2))
-        )
-        rows.append([scale_code, name, f"{of_scales:.4%}"])
+        rows.append([scale_code, name, f"{rms_error(decoded, scales):.4%}"])
 table(["map", "offset", "RMS error of the scales"], rows)
 table(
     ["scales", "RMS error of the weights"],
@@ -208,22 +209,16 @@ table(
 # A scale that is off by 1 % moves a block's weights by 1 %; their rounding error is 9 %. Errors add in squares, so the second quantization disappears in the first. The
 # offset does more for the scales than the choice of the map. On these scales plain int8 does best: they are much alike, and few lie near the offset's zero, where the dynamic map is fine.
 #
-# ## 7. Gigabytes
+# ## 8. Gigabytes
 
 # %%
 draw("scale_memory")
 
 # %%
 rows = []
-for name, config in LLAMA.items():
-    found = linear_gigabytes(config)
-    rows.append(
-        [
-            name,
-            *(f"{found[k]:.2f}" for k in ("float16", "codes", "single", "double")),
-            f"{found['single'] - found['double']:.2f}",
-        ]
-    )
+for name, size in numbers("scale_memory")["gigabytes"].items():
+    parts = [size[key] for key in ("float16", "codes", "single", "double")]
+    rows.append([name, *(f"{part:.2f}" for part in (*parts, parts[2] - parts[3]))])
 table(
     [
         "linear layers of Llama",
@@ -237,10 +232,10 @@ table(
 )
 saved = 32 / 64 - 8 / 64 - 32 / (64 * 256)
 print(f"on 65 billion weights exactly: {65e9 * saved / 8 / 1e9:.2f} GB saved")
-print(f"16-bit scales alone: {16 / 64} bits a weight, {65e9 * 16 / 64 / 8 / 1e9:.2f} GB")
+print(f"16-bit scales alone: {16 / 64} bits per weight, {65e9 * 16 / 64 / 8 / 1e9:.2f} GB")
 
 # %% [markdown]
-# The paper's 3 GB for 65B are right. A plainer way, 16-bit scales, would get two thirds of the saving without a second level.
+# The paper's 3 GB for 65B are right. A simpler way, 16-bit scales, would get two thirds of the saving without a second level.
 #
 # ## Exercises
 
@@ -255,6 +250,9 @@ exercise("decode_scale")
 
 # %%
 exercise("gigabytes_saved")
+
+# %%
+exercise("which_scales_suffer")
 
 # %% [markdown]
 # ## Summary

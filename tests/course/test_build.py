@@ -83,3 +83,48 @@ def test_a_changed_number_and_a_changed_cell_are_reported(monkeypatch, tmp_path)
     assert "stored 3, computed 2" in run.compare("10_x", "student").wrong[0]
     source.write_text("# %%\nprint('sum', 1 + 1)\n", encoding="utf-8")
     assert any("is not what its source builds" in line for line in run.compare("10_x", "student").wrong)
+
+
+QUESTIONS = """# A. What it is
+
+## 1. What is it?
+
+**In 60 seconds.** This, see Q2.
+
+**At the whiteboard.** $x$
+"""
+REST = """**Evidence.** The lines above.
+
+**They go on to ask.** More.
+
+**Wrong answers.** None.
+
+# B. More
+
+## 2. Why?
+
+**In 60 seconds.** Because."""
+
+
+def test_questions_are_listed_linked_and_folded():
+    link = building.linked(["# Top\n\n{questions}", QUESTIONS, REST])
+    top, first, rest = map(link, ["# Top\n\n{questions}", QUESTIONS, REST])
+    assert "- [1. What is it?](#q1)\n\n**B. More**\n\n- [2. Why?](#q2)" in top
+    assert '<a id="q1"></a>\n\n## 1. What is it?' in first and "see [2](#q2)." in first
+    fold, board = first.split("</details>")
+    assert "<summary>Say it aloud first" in fold and "**In 60 seconds.** This" in fold
+    assert "**At the whiteboard.**" in board
+    evidence, after = rest.split("</details>", 1)
+    assert "<summary>Evidence" in evidence and "**Wrong answers.** None." in evidence and "# B. More" in after
+    assert rest.count("<details>") == rest.count("</details>") == 2
+
+
+def test_a_link_to_no_question_is_an_error():
+    with pytest.raises(ValueError, match="Q7 must name a question, there are 1 to 2"):
+        building.linked([QUESTIONS, REST])("see Q7")
+
+
+def test_solutions_lie_one_folder_deeper():
+    text = "[a](../figures/README.md) [b](solutions/) [c](02_lora.ipynb)"
+    assert building.from_folder("student")(text) == text
+    assert building.from_folder("solution")(text) == "[a](../../figures/README.md) [b](./) [c](02_lora.ipynb)"

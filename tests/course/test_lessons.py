@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +25,12 @@ def prose(lesson):
 
 def code(lesson, edition="student"):
     return [cell for cell in cells(lesson, edition) if cell["cell_type"] == "code"]
+
+
+def computed(lesson, edition="student"):
+    """All Markdown that the cells of a lesson put out."""
+    outputs = [output for cell in code(lesson, edition) for output in cell["outputs"]]
+    return "\n".join("".join(o["data"]["text/markdown"]) for o in outputs if "text/markdown" in o.get("data", {}))
 
 
 def tags(cell):
@@ -49,9 +56,10 @@ def test_a_lesson_opens_with_its_question_and_ends_with_five_lines(lesson):
 
 @pytest.mark.parametrize("lesson", EVERY)
 def test_a_lesson_announces_its_sections(lesson):
-    announced = re.findall(r"(?m)^\d+\. (.+?)(?:: (?:questions )?\d+ to \d+)?$", cells(lesson)[0]["source"])
+    opening = cells(lesson)[0]["source"]
+    announced = re.findall(r"(?m)^\d+\. (.+)$", opening) or re.findall(r"(?m)^- \[\d+\. (.+)\]\(#q\d+\)$", opening)
     plain = [re.sub(r"[$`*\\]", "", line) for line in re.findall(r"(?m)^##? \d+\. (.+)$", prose(lesson))]
-    assert announced and all(re.sub(r"[$`*\\]", "", title) in plain for title in announced)
+    assert announced and [re.sub(r"[$`*\\]", "", title) for title in announced] == plain
 
 
 @pytest.mark.parametrize("edition", EDITIONS)
@@ -84,7 +92,9 @@ def test_a_slider_comes_after_something_static(lesson):
     sliders = [i for i, cell in enumerate(sources) if "slider" in tags(cell)]
     assert sliders and sliders[0] > 1
     assert sources[sliders[0] - 1]["outputs"] or sources[sliders[0] - 2]["outputs"]
-    assert all("interact" in sources[i]["source"] and not sources[i]["outputs"] for i in sliders)
+    for i in sliders:
+        assert "interact" in sources[i]["source"] and not sources[i]["outputs"]
+        assert "picture(" in sources[i]["source"], "a slider draws a picture"
 
 
 def test_the_sliders_of_the_course_cover_what_matters():
@@ -103,17 +113,68 @@ def test_students_get_blanks_and_solutions_are_right(lesson):
             assert words in "".join(cell["outputs"][-1]["text"])
 
 
+@pytest.mark.parametrize("edition", EDITIONS)
 @pytest.mark.parametrize("lesson", EVERY)
-def test_links_and_files_named_are_there(lesson):
+def test_links_lead_somewhere(lesson, edition):
+    """To files and to anchors, from the folder of the edition; links that cells compute, too."""
+    anchors = {other: set(re.findall(r'<a id="(\w+)"></a>', prose(other))) for other in EVERY}
+    text = "\n".join(cell["source"] for cell in cells(lesson, edition) if cell["cell_type"] == "markdown")
+    for target, anchor in re.findall(r"\]\(([^)#]*)#?(\w*)\)", text + "\n" + computed(lesson, edition)):
+        assert not target or target.startswith("https://") or (EDITIONS[edition] / target).exists(), target
+        if anchor:
+            assert anchor in anchors[Path(target).stem if target else lesson], (target, anchor)
+
+
+@pytest.mark.parametrize("lesson", EVERY)
+def test_pictures_carry_alternative_text(lesson):
+    for cell in code(lesson):
+        for output in cell["outputs"]:
+            if "image/png" in output.get("data", {}):
+                assert len(output["metadata"]["image/png"]["alt"]) > 20, cell["source"]
+
+
+@pytest.mark.parametrize("lesson", EVERY)
+def test_lessons_import_faces_only(lesson):
+    """What a student types is what a package offers at its door, not what lies in its rooms."""
+    for cell in code(lesson):
+        for node in ast.walk(ast.parse(cell["source"])):
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("minilora"):
+                assert node.module in FACES, node.module
+
+
+@pytest.mark.parametrize("lesson", EVERY)
+def test_files_named_are_there(lesson):
     text = prose(lesson)
-    for target in re.findall(r"\]\(([^)#]+)\)", text):
-        assert target.startswith("https://") or (NOTEBOOKS / target).exists(), target
     for path in re.findall(r"\b((?:minilora|tests|benchmarks|figures|notebooks)/[\w/]+\.\w+)", text):
         assert (NOTEBOOKS.parent / path).exists(), path
 
 
+FACES = {"minilora", "minilora.course.exercises"} | {
+    f"minilora.{room}" for room in ("adapters", "analysis", "course", "data", "nn", "quant", "training")
+}
+
+
 QUESTIONS = re.split(r"(?m)^## (?=\d+\. )", prose("09_interview"))[1:]
 PARTS = ("In 60 seconds", "At the whiteboard", "Evidence", "They go on to ask", "Wrong answers")
+
+
+def test_all_questions_are_listed_at_the_top_and_answers_are_folded():
+    first, *others = [cell["source"] for cell in cells("09_interview") if cell["cell_type"] == "markdown"]
+    assert [int(n) for n in re.findall(r"\]\(#q(\d+)\)$", first, re.M)] == list(range(1, len(QUESTIONS) + 1))
+    text = "\n".join(others)
+    assert text.count('<a id="q') == len(QUESTIONS)
+    assert text.count("Say it aloud first") == text.count("In 60 seconds.**") == len(QUESTIONS)
+    for text in [first, *others]:
+        assert text.count("<details>") == text.count("</details>")
+        for fold in re.findall(r"(?s)<details>(.*?)</details>", text):
+            assert "\n\n" in fold and "\n## " not in fold
+
+
+def test_two_minutes_come_first_with_a_table():
+    first = cells("09_interview")[0]["source"]
+    two = first[first.index("# Two minutes") :]
+    assert 150 < len(two[: two.index("|")].split()) < 340, "two minutes are about 300 words"
+    assert two.count("\n| ") >= 6
 
 
 def test_there_are_at_least_thirty_questions_numbered_in_order():
@@ -145,12 +206,6 @@ def test_the_whiteboard_runs_in_order_and_has_five_lines():
 
 
 def test_all_claims_are_there_with_a_verdict():
-    tables = "\n".join(
-        "".join(output["data"]["text/markdown"])
-        for cell in code("09_interview")
-        for output in cell["outputs"]
-        if "text/markdown" in output.get("data", {})
-    )
-    rows = dict(re.findall(r"(?m)^\| (\d+) \| [^|]+ \| ([^|]+) \|", tables))
+    rows = dict(re.findall(r"(?m)^\| (\d+) \| [^|]+ \| ([^|]+) \|", computed("09_interview")))
     assert [number for number in range(1, 30) if str(number) not in rows] == []
     assert "wrong" in rows["25"]

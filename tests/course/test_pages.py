@@ -35,3 +35,15 @@ def test_a_figure_without_numbers_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr("minilora.gallery.COMMITTED", tmp_path)
     with pytest.raises(FileNotFoundError, match="run: python -m minilora figures scale_memory"):
         numbers("scale_memory")
+
+
+def test_a_picture_carries_its_text_and_is_closed(monkeypatch):
+    display = pytest.importorskip("IPython.display")
+    from matplotlib import pyplot as plt
+
+    shown = []
+    monkeypatch.setattr(display, "display", lambda *things, **kwargs: shown.append((things, kwargs)))
+    figure, _ = plt.subplots()
+    pages.picture("what is to be seen")
+    assert shown == [((figure,), {"metadata": {"image/png": {"alt": "what is to be seen"}}})]
+    assert not plt.get_fignums()

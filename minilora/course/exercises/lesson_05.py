@@ -109,7 +109,7 @@ give or take a tenth.""",
         solution='"c"',
         mistakes={
             '"a"': "minus their mean they are all 0, which is a value of the map: nothing is lost.",
-            '"b"': "that is what normal weights give; the error is below one percent (section 6).",
+            '"b"': "that is what normal weights give; the error is below one percent (section 7).",
             '"d"': "small is no trouble: the second-level scale divides the size away.",
         },
         learned="It is the outlier of lesson 04, one level up: one scale of 300 sets the step for 255 others.",
