@@ -19,7 +19,7 @@ def _new(width: float = 8.0, height: float = 2.9, **layout):
 
 def thin_matrices(width: int = 128, r: int = 8) -> None:
     """To scale: a frozen weight beside a full update, and the two thin matrices that LoRA trains instead."""
-    _, ax = _new(8, 2.7)
+    _, ax = _new(8, 3.0)
     thin = 128 * r / width
     gap = 26
     places = {"W": 0, "full": 128 + 3 * gap / 2, "B": 256 + 4 * gap}
@@ -37,9 +37,9 @@ def thin_matrices(width: int = 128, r: int = 8) -> None:
     ax.text((places["full"] + 128 + places["B"]) / 2, 64, "or", ha="center", va="center", fontsize=12)
     share = 100 * 2 * r * width / width**2
     words = f"B ({width:,} x {r}) times A ({r} x {width:,})\n{2 * r * width:,} trained: {share:.3g} %"
-    ax.text(a_left + 64, 60 - thin / 2, words, ha="center", va="center", color=BLUE, weight="bold", fontsize=9)
-    ax.set_xlim(-4, max(a_left + 150, 520))
-    ax.set_ylim(-4, 132)
+    ax.text(places["B"], -8, words, va="top", color=BLUE, weight="bold", fontsize=9)
+    ax.set_xlim(-4, max(a_left + 150, 560))
+    ax.set_ylim(-46, 132)
     ax.set_aspect("equal")
     ax.axis("off")
     ax.set_title(f"Two thin matrices instead of a full update, r = {r}")

@@ -17,6 +17,7 @@ from minilora.parallel import ONE_THREAD, SideBySide
 RTOL = 1e-3  # for numbers in text outputs; a cell tagged "rtol=0.2" says its own
 LIMIT = 60  # seconds a notebook should take on two cores; a busy machine may need more, so only the report says so
 TIMEOUT = 300  # seconds for one cell, also on a busy machine: only what hangs takes longer
+FIRST_TIMEOUT = 60  # seconds for the first cell, which only imports: a kernel that lost its message is given up early
 NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?")
 
 
@@ -66,6 +67,7 @@ def _run_cells(notebook, folder):
         # Not client.execute(): it also asks the kernel for its language, and now and then waits in vain for the answer.
         with client.setup_kernel(env=os.environ | ONE_THREAD):
             for i, cell in enumerate(notebook.cells):
+                client.timeout = TIMEOUT if client.code_cells_executed else FIRST_TIMEOUT
                 client.execute_cell(cell, i, execution_count=client.code_cells_executed + 1)
     return time.perf_counter() - start
 

@@ -1073,7 +1073,7 @@ claims = [
     [27, "the workflow", "holds", "one cell from JSONL to a merged model ([22](#q22))"],
     [28, "out of memory: batch, 4 bits, checkpoints", "holds",
      f"kept for backward: {qv_mb:.0f} -> {checkpointed_mb:.0f} MB by checkpointing ([28](#q28)); weights: a quarter of 16 bits (lesson 00)"],
-    [29, "poor fit: more r; no convergence: lower rate, more epochs", "holds, if the cause is told apart",
+    [29, "poor fit: more r; no convergence: lower rate, more epochs", "holds, if the causes are kept apart",
      f"divergence: rate 0.012 -> 0.003 brings {r64[0.012]:.1f} -> {r64[0.003]:.2f} at r = 64; slowness: more steps (r = 1, [8](#q8)); memory and fit: see [38](#q38) to [40](#q40)"],
 ]  # fmt: skip
 table(["claim", "what is said", "verdict", "shown by"], claims)

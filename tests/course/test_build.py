@@ -56,7 +56,7 @@ def test_a_kernel_that_loses_a_message_gets_a_second_chance(losses, raises, monk
 
 
 def test_a_changed_number_and_a_changed_cell_are_reported(monkeypatch, tmp_path):
-    """The whole way from source to report, with exec in the place of a kernel."""
+    """The whole way from source to report, with exec instead of a kernel."""
     nbformat = pytest.importorskip("nbformat")
     pytest.importorskip("nbclient")
 

@@ -60,7 +60,7 @@ def caption(numbers: dict[str, Any]) -> str:
     pairs = [(small, 2 * small) for small in sizes if 2 * small in sizes]
     lost = [small for small, large in pairs if rms("int4_affine", large) < rms("nf4", small)]
     return (
-        f"At the same {bits('nf4', 32):g} bits per parameter on normal weights, NF4 in blocks of 32 errs "
+        f"At the same {bits('nf4', 32):g} bits per parameter on normal weights, NF4 in blocks of 32 has an RMS error of "
         f"{rms('nf4', 32):.4f}, affine int4 in blocks of 64, which stores two numbers per block, "
         f"{rms('int4_affine', 64):.4f}; NF4 loses "
         f"this comparison "

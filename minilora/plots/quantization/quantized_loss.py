@@ -70,7 +70,7 @@ def caption(numbers: dict[str, Any]) -> str:
     if worst:
         a, b, _ = worst
         example = (
-            f" For example {_plain(a)} errs less than {_plain(b)} ({settings[a]['error']:.4f} against "
+            f" For example {_plain(a)} has a smaller error than {_plain(b)} ({settings[a]['error']:.4f} against "
             f"{settings[b]['error']:.4f}) "
             f"and costs more ({change(a)} against {change(b)})."
         )
