@@ -5,14 +5,17 @@
 A step is forward, loss, backward, clipping and AdamW, in float32, on 16 sequences of 128 tokens. Each side runs in a
 process of its own, with nothing set but the number of threads: everything else is what a user gets by default. The two
 start from the same weights, must arrive at the same losses, and take turns, round by round; a round's time is that of its
-median step, a cell's time the median of its rounds. `--write` puts the table into benchmarks/README.md.
+median step, a cell's time the median of its rounds. `--write` keeps the cells in benchmarks/train.json, beside those
+measured before, and puts the table of all into benchmarks/README.md. Use a machine that does nothing else.
 
 Needs the extra `parity` (torch, transformers, peft).
 """
 
 import argparse
+import contextlib
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -23,7 +26,7 @@ from statistics import median
 import numpy as np
 
 from minilora import AdamW, Llama, LlamaConfig, LoraConfig, apply_lora
-from minilora.machine import keep_memory
+from minilora.machine import cores, keep_memory
 from minilora.training import clip_grad_norm
 
 HERE = Path(__file__).parent
@@ -175,21 +178,47 @@ def cell(width, method, threads, rounds):
             side.close()
 
 
-def table(results):
+def table(kept):
     lines = [
-        "| threads, each | width | method | minilora, ms per step | torch, ms per step | torch / minilora |",
+        f"{kept['processor']}, numpy {kept['numpy']}, torch {kept['torch']}, transformers {kept['transformers']}, "
+        f"PEFT {kept['peft']}, {kept['date']}. Milliseconds per step; the ratio is torch's time to minilora's.",
+        "",
+        "| threads, each | width | method | minilora | torch | ratio |",
         "|---:|---:|:---|---:|---:|---:|",
     ]
-    for (threads, width, method), (a, b) in results.items():
-        lines.append(f"| {threads} | {width} | {method} | {a * 1e3:.1f} | {b * 1e3:.1f} | {b / a:.2f} |")
+    for name, (a, b) in sorted(kept["cells"].items(), key=_order):
+        threads, method, width = name.split()
+        lines.append(f"| {threads} | {width} | {method} | {a:.1f} | {b:.1f} | {b / a:.2f} |")
     return "\n".join(lines)
 
 
-def write(text):
-    readme = HERE / "README.md"
+def _order(item):
+    threads, method, width = item[0].split()
+    return int(threads), method != "lora", int(width)
+
+
+def write(results):
+    """Keep the cells, and put all that are kept into the README."""
+    from importlib.metadata import version
+
+    path, readme = HERE / "train.json", HERE / "README.md"
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.is_file() else {}
+    cells |= {name: [round(1e3 * seconds, 2) for seconds in pair] for name, pair in results.items()}
+    kept = {"date": time.strftime("%Y-%m-%d"), "processor": processor()}
+    kept |= {name: version(name) for name in ("numpy", "torch", "transformers", "peft")} | {"cells": cells}
+    path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     page = readme.read_text(encoding="utf-8")
     before, after = page.split(MARKS[0])[0], page.split(MARKS[1])[1]
-    readme.write_text(f"{before}{MARKS[0]}\n{text}\n{MARKS[1]}{after}", encoding="utf-8")
+    readme.write_text(f"{before}{MARKS[0]}\n{table(kept)}\n{MARKS[1]}{after}", encoding="utf-8")
+
+
+def processor():
+    """Its name, where the system tells it."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return f"{cores()} cores of {line.partition(':')[2].strip()}"
+    return f"{cores()} cores of {platform.processor() or platform.machine()}"
 
 
 def main():
@@ -209,14 +238,14 @@ def main():
         for method in arguments.methods.split(","):
             for width in map(int, arguments.widths.split(",")):
                 a, b = cell(width, method, threads, arguments.rounds)
-                results[threads, width, method] = a, b
+                results[f"{threads} {method} {width}"] = a, b
                 print(
                     f"threads {threads}  width {width:3}  {method}: minilora {a * 1e3:6.1f} ms, torch {b * 1e3:6.1f} ms, "
                     f"{b / a:.2f} times torch's speed",
                     flush=True,
                 )
     if arguments.write:
-        write(table(results))
+        write(results)
 
 
 if __name__ == "__main__":
