@@ -27,7 +27,15 @@ from minilora import (
     save_adapter,
     set_adapter,
 )
-from minilora.adapters import PartialConfig, adapter_state, base_fingerprint, get_adapter, read_adapter
+from minilora.adapters import (
+    FullConfig,
+    LoftQConfig,
+    PartialConfig,
+    adapter_state,
+    base_fingerprint,
+    get_adapter,
+    read_adapter,
+)
 from minilora.adapters.methods import method_of
 from minilora.assets.base import save_base
 
@@ -90,11 +98,13 @@ ADAPTERS = {
     "lora, all of it": LoraConfig(
         r=2, use_dora=True, init_lora_weights="pissa", trainable_alpha=True, modules_to_save=("norm",)
     ),
+    "loftq": LoraConfig(r=2, init_lora_weights="loftq", loftq_config=LoftQConfig(double_quant=True)),
     "bottleneck": BottleneckConfig(),
     "prefix": PrefixConfig(num_virtual_tokens=3),
     "projected prefix": PrefixConfig(num_virtual_tokens=3, prefix_projection=True, encoder_hidden_size=5),
     "prompt": PromptConfig(num_virtual_tokens=3),
     "partial": PartialConfig(last_blocks=1),
+    "full": FullConfig(),
 }
 
 
