@@ -34,7 +34,16 @@ OTHERS = {  # which packages beside numpy a room may import
     "training": {"tqdm"},
     "parallel": {"tqdm", "dask", "distributed"},
     "gallery": {"matplotlib", "scipy", "tqdm"},
-    "course": {"matplotlib", "IPython", "jupyter_client", "jupytext", "nbclient", "nbconvert", "nbformat"},
+    "course": {
+        "matplotlib",
+        "IPython",
+        "jupyter_client",
+        "jupytext",
+        "nbclient",
+        "latex2mathml",
+        "nbconvert",
+        "nbformat",
+    },
     "plots": {"matplotlib"},  # for the name of what it draws on
     "cli": {"matplotlib"},
 }

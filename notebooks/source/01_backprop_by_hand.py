@@ -282,9 +282,7 @@ table(
 
 # %%
 pictures.attention_memory(length=128, heads=4)
-picture(
-    "MB of attention's probabilities over the length, log-log: a line twice as steep as that of q, k and v"
-)
+picture("MB of attention's probabilities over the length: twice as steep as q, k and v")
 
 
 # %% tags=["slider"]
@@ -321,7 +319,7 @@ table(["MB", "weights", "kept for backward, counted", "by formula"], rows)
 
 # %% [markdown]
 # - Backward's memory is many times that of the weights, and it grows with the batch; the weights do not.
-# - LoRA on all linear layers saves nothing here: each adapted layer keeps its input for $dA$, and its thin $h = x A^T$ besides. Only layers without an adapter save.
+# - LoRA on all linear layers saves next to nothing here: each adapted layer keeps its input for $dA$, and its thin $h = x A^T$ besides. Only layers without an adapter save.
 # - Checkpointing keeps each block's input and runs the block again in backward (Chen et al. 2016): the counted number is what is kept between forward and backward; the formula adds the one block that is at work.
 #
 # ## Exercises

@@ -215,9 +215,7 @@ table(
 pictures.step_sizes(
     ranks, sizes, "With Adam, alpha / r shrinks the first update; rsLoRA keeps it"
 )
-picture(
-    "Size of the first update over the rank: Adam with rsLoRA is flat, gradient descent with alpha / r falls most"
-)
+picture("First update over the rank: flat for Adam with rsLoRA, gradient descent falls most")
 
 # %% [markdown]
 # - **With Adam** the step in B does not depend on the size of its gradient, so $s$ counts once: from r = 1 to 32 the update shrinks about 5 times. With rsLoRA it keeps its size to within 15 %.
@@ -320,8 +318,8 @@ from minilora.nn import ops
 show(ops.linear_frozen)
 
 # %% [markdown]
-# But a *wrapped* layer keeps it after all, for $dA$, and its thin $h = x A^T$ besides. With LoRA on all linear layers of our base a batch of 16 x 128 bytes keeps 123 MB, full fine-tuning 122 MB, LoRA on q and v alone
-# 96 MB ([01, section 7](01_backprop_by_hand.ipynb) counts them).
+# But a *wrapped* layer keeps it after all, for $dA$, and its thin $h = x A^T$ besides. With LoRA on all linear layers of our base a batch of 16 x 128 bytes keeps 103 MB, full fine-tuning 104 MB, LoRA on q and v alone
+# 79 MB ([01, section 7](01_backprop_by_hand.ipynb) counts them).
 #
 # ## Exercises
 

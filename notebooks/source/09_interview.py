@@ -940,7 +940,7 @@ assert kept[0.01] < 0.05 < 0.8 < kept[0.1] < 0.9 < 0.97 < kept[0.3]
 # %% tags=["whiteboard"]
 weights = sum(p.value.nbytes for p in load_base().parameters()) / 1e6
 assert weights < 4 < activations["LoRA r = 8 on q and v"]
-assert activations["the same with checkpointing"] < 0.2 * activations["LoRA r = 8 on q and v"]
+assert activations["the same with checkpointing"] < 0.4 * activations["LoRA r = 8 on q and v"]
 
 # %% [markdown]
 # **Evidence.** The table of Q28.
