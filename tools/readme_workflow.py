@@ -42,7 +42,8 @@ def printed(words: tuple[str, ...], folder: Path) -> str:
     done = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, encoding="utf-8")
     if done.returncode:
         raise SystemExit(f"{' '.join(words)} ended with {done.returncode}")
-    return f"$ {typed(words)}\n{done.stdout}"
+    said = done.stdout.replace(f"{folder.resolve()}{os.sep}", "")  # no path of the machine that ran it
+    return f"$ {typed(words)}\n{said}"
 
 
 def typed(words: tuple[str, ...]) -> str:
