@@ -3,6 +3,7 @@
 import html
 import re
 from pathlib import Path
+from typing import Any
 
 from minilora import storage
 from minilora.course.build import EDITIONS, lessons
@@ -26,7 +27,7 @@ def mathml(text: str) -> str:
     return "".join(piece if i % 2 else _MATH.sub(formula, piece) for i, piece in enumerate(pieces))
 
 
-def page(notebook, title: str) -> str:
+def page(notebook: Any, title: str) -> str:
     """A notebook as one HTML page that loads nothing from elsewhere; its pictures need texts. Its cells are not run."""
     from nbconvert import HTMLExporter
 
