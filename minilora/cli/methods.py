@@ -9,7 +9,7 @@ from typing import Any
 
 from minilora.adapters import METHODS
 
-# What finetune starts from where it differs from the config's own defaults; each comes from figures/finetune_defaults.json.
+# What finetune starts from where it differs from the config's own defaults: the layers of figures/lr_sweep.json's runs.
 DEFAULTS: dict[str, dict[str, Any]] = {"lora": {"target_modules": "all-linear"}}
 
 
