@@ -44,7 +44,7 @@ def main():
         for kind in ("quantize", "dequantize"):
             ours, theirs = median(times[kind]), median(times[f"{kind} bnb"])
             print(
-                f"{kind:11} {threads} thread(s): minilora {ours / w.size * 1e9:6.2f} ns a value, bitsandbytes "
+                f"{kind:11} {threads} thread(s): minilora {ours / w.size * 1e9:6.2f} ns per value, bitsandbytes "
                 f"{theirs / w.size * 1e9:6.2f}: ratio {theirs / ours:.2f}"
             )
     tracemalloc.start()
