@@ -88,7 +88,8 @@ def caption(numbers: dict[str, Any]) -> str:
         f"On normal weights in blocks of 64, NF4's busiest bin is used {max(use) / min(use):.1f} times as often as its idlest: "
         f"its bins are not of equal probability once blocks are scaled. Still no code that keeps -1, 0 and 1 does much better in "
         f"mean absolute error (NF4 is {excess('mean absolute', 'pinned'):.2%} above Lloyd's; below 1% for blocks of "
-        f"{', '.join(map(str, best))}). In RMS error there is {excess('rms', 'pinned'):.1%} to gain, and "
-        f"{excess('rms', 'signed'):.1%} with a signed absmax, which needs no -1 (BOF4). Means of {seeds} seeds; each Lloyd code "
+        f"{', '.join(map(str, best))}). In RMS error NF4 is {excess('rms', 'pinned'):.1%} above Lloyd's, and "
+        f"{excess('rms', 'signed'):.1%} above a code with a signed absmax, which needs no -1 (BOF4). "
+        f"Means of {seeds} seeds; each Lloyd code "
         f"was trained on other weights than it is scored on. Normal weights only: on real ones see quantized_loss."
     )

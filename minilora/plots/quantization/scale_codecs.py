@@ -85,7 +85,8 @@ def caption(numbers: dict[str, Any]) -> str:
     return (
         f"RMS error of eight-bit scales at block 64, over their mean: {'; '.join(parts)} (medians of "
         f"{matrices} matrices of the base, "
-        f"of {seeds} seeds each). Whatever the type, the weights hardly notice: on the base NF4's error grows by "
-        f"{', '.join(costs)}. The types differ in what they spend their values on, not in "
-        f"what they cost; all take the mean off first, as bitsandbytes does."
+        f"of {seeds} seeds each). On the base the weights hardly notice: NF4's error grows by "
+        f"{', '.join(costs)}. With outliers among the weights linear int8 costs most: "
+        f"{added('outliers', 'int8')} against {added('outliers', 'dynamic')} for the dynamic map. All take the mean off first, "
+        f"as bitsandbytes does. Error of weights, not loss."
     )
