@@ -30,16 +30,20 @@ METADATA = {  # in every adapter's file; what config must hold, its method says
 def base_fingerprint(model: Module) -> str:
     """A hex digest (SHA-256) of everything below the adapters: what an adapter is trained on, and means nothing without.
 
-    It covers each array of the bare model, dense or packed, with its path, shape and dtype, and the code and block size
-    of what is quantized. So it stays the same while adapters are put on, trained, switched, merged (with
-    `keep_unmerged`), unmerged and taken off; it changes with any weight, with the dtype and with quantization: what was
-    trained over NF4 has learned to correct NF4's errors too.
+    It covers each array of the bare model, dense or packed, with its path, shape and dtype, the code and block size
+    of what is quantized, and each layer's `settings` (head size, RoPE base, norm eps). So it stays the same while
+    adapters are put on, trained, switched, merged (with `keep_unmerged`), unmerged and taken off; it changes with any
+    weight, with the dtype and with quantization: what was trained over NF4 has learned to correct NF4's errors too.
     """
     checks.instance("model", model, Module, hint="pass a Llama, or any Module with linear layers")
     digest = hashlib.sha256()
-    for name, array in sorted(_base_arrays(model, ""), key=lambda item: item[0]):
+    bare = list(_bare_modules(model, ""))
+    arrays = [named for path, module in bare for named in _own_arrays(module, path)]
+    for name, array in sorted(arrays, key=lambda named: named[0]):
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
         digest.update(np.ascontiguousarray(array).data)
+    for path, module in sorted(bare, key=lambda named: named[0]):
+        digest.update("".join(f"{path}{name} = {value!r}\n" for name, value in module.settings().items()).encode())
     return digest.hexdigest()
 
 
@@ -105,7 +109,7 @@ def load_adapter(model: Module, path: str | os.PathLike, adapter_name: str = "de
     if not force and file.base_fingerprint != mine:
         faults.append(
             f"it was trained on the base {file.base_fingerprint[:12]}, this model's base is {mine[:12]}: give it the same "
-            "weights, dtype and quantization, or pass force=True"
+            "weights, config, dtype and quantization, or pass force=True"
         )
     try:
         parts = method.parts(model, file.config, None)
@@ -131,16 +135,22 @@ def load_adapter(model: Module, path: str | os.PathLike, adapter_name: str = "de
     return file.config
 
 
-def _base_arrays(module: Module, prefix: str) -> Iterator[tuple[str, np.ndarray]]:
+def _bare_modules(module: Module, prefix: str) -> Iterator[tuple[str, Module]]:
+    """(path, layer) of each layer below the adapters; a path ends in a dot, the model's own is ""."""
     while isinstance(module, (AdapterLayer, *MERGED)):
         module = module.origin if isinstance(module, MERGED) else module.base_layer
+    yield prefix, module
+    for name, child in module.named_children():
+        if isinstance(child, Module):
+            yield from _bare_modules(child, f"{prefix}{name}.")
+
+
+def _own_arrays(module: Module, prefix: str) -> Iterator[tuple[str, np.ndarray]]:
     if isinstance(module, QuantizedLinear):
         yield from _packed_arrays(module.q, prefix)
     for name, child in module.named_children():
         if isinstance(child, Parameter):
             yield f"{prefix}{name}", child.value
-        else:
-            yield from _base_arrays(child, f"{prefix}{name}.")
 
 
 def _packed_arrays(q: QuantizedTensor, prefix: str) -> Iterator[tuple[str, np.ndarray]]:

@@ -1,6 +1,7 @@
 """Embedding, Linear, RMSNorm: ops bound to Parameters. `y, backward = layer(x)`, then `dx = backward(dy)`."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -224,6 +225,9 @@ class RMSNorm(Module):
         size = checks.integer("size", size, low=1, high=LARGEST)
         self.weight = Parameter(np.ones(size, check_dtype(dtype)))
         self.eps = checks.real("eps", eps, above=0)
+
+    def settings(self) -> dict[str, Any]:
+        return {"eps": self.eps}
 
     def __call__(self, x: np.ndarray) -> tuple[np.ndarray, Callable]:
         weight = self.weight

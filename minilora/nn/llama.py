@@ -1,6 +1,7 @@
 """Attention, MLP, Block, Llama: the model of Touvron et al. 2023 (arXiv 2302.13971), forward and backward."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,9 @@ class Attention(Module):
         self.head_dim, self.rope_theta = d, config.rope_theta
         self._ends = H * d, (H + K) * d  # where q ends and where k ends, beside each other
         self.rope_scaling = None if config.rope_scaling is None else tuple(config.rope_scaling.items())
+
+    def settings(self) -> dict[str, Any]:
+        return {"head_dim": self.head_dim, "rope_theta": self.rope_theta, "rope_scaling": self.rope_scaling}
 
     def __call__(
         self, x: np.ndarray, *, rng: np.random.Generator | None = None, cache: Past | None = None

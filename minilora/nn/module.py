@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -230,6 +231,13 @@ class Module:
             if path in arrays:
                 parameter.fill(arrays[path].astype(parameter.dtype, copy=False))
         return missing, unexpected
+
+    def settings(self) -> dict[str, Any]:
+        """{name: value} of what, besides the arrays, decides what this layer itself computes (a norm's eps); here nothing.
+
+        Adapters and checkpoints are bound to them: the same weights with another RoPE base are another model.
+        """
+        return {}
 
     def describe(self) -> str:
         """What `print(model)` says of this layer itself, in parentheses after its class: here its own parameters."""

@@ -19,15 +19,16 @@ FULL = "full"  # the method where no adapter is active
 def conditions_of(model: Module, optimizer: Any, batches: Callable, evaluate: Callable | None, steps: int) -> dict:
     """All that decides what a run of `steps` batches does next, beside its TrainingConfig, as JSON can hold it.
 
-    The frozen weights (a digest of every array that is not trained, dense or packed), dtype, quantization, the adapter's
-    method, name and config, which parameters train, the optimizer's settings, the training data in their order, the
-    held-out data. Data say what they are by a `fingerprint()`; those that do not are known by their first two batches.
+    The frozen weights (a digest of every array that is not trained, dense or packed), the layers' settings (RoPE base,
+    norm eps), dtype, quantization, the adapter's method, name and config, which parameters train, the optimizer's
+    settings, the training data in their order, the held-out data. Data say what they are by a `fingerprint()`; those that do not are known by their first two batches.
     """
     parameters = {name: p for name, p in model.named_parameters() if p.trainable}
     name = active_adapter(model)
     adapter = None if name is None else get_adapter(model, name)
     conditions = {
         "base": _frozen_digest(model),
+        "settings": _settings(model),
         "dtype": str(model.dtype),
         "quantization": _quantization(model),
         "method": FULL if adapter is None else method_of(adapter.config).name,
@@ -68,6 +69,17 @@ def _frozen_digest(model: Module) -> str:
             if isinstance(child, Parameter) and not child.trainable:
                 add(f"{path}.{name}", child.value)
     return digest.hexdigest()
+
+
+def _settings(model: Module) -> dict[str, list]:
+    """{"Attention.rope_theta": the values that layers have}, each value once."""
+    values: dict[str, list] = {}
+    for _, module in model.named_modules():
+        for name, value in module.settings().items():
+            kept = values.setdefault(f"{type(module).__name__}.{name}", [])
+            if value not in kept:
+                kept.append(value)
+    return values
 
 
 def _quantization(model: Module) -> dict[str, int]:

@@ -168,6 +168,26 @@ def test_another_base_is_refused_unless_forced(make_model, twin, rng, fill_B, id
     assert {a.dtype for a in adapter_state(single).values()} == {np.dtype(np.float32)}
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rope_theta": 500.0},
+        {"rms_norm_eps": 1e-6},
+        {"num_attention_heads": 2, "num_key_value_heads": 1},
+        {"rope_scaling": {"rope_type": "linear", "factor": 2.0}},
+    ],
+)
+def test_the_same_arrays_under_another_config_are_another_base(make_model, twin, rng, tmp_path, changes):
+    model = make_model()
+    same, other = twin(model), twin(model, **changes)
+    apply_lora(model, CONFIG, rng=rng)
+    save_adapter(model, tmp_path / "adapter.npz")
+    with pytest.raises(ValueError, match="trained on the base .* config"):
+        load_adapter(other, tmp_path / "adapter.npz")
+    assert not adapter_layers(other)
+    load_adapter(same, tmp_path / "adapter.npz")
+
+
 def test_a_load_that_does_not_fit_lists_everything_and_changes_nothing(
     make_model, model, saved, rng, fill_B, ids, tmp_path
 ):

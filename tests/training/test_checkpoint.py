@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -72,6 +72,13 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path, step):
 # What a run depends on. Each line changes one condition and says what the error must name.
 CONDITIONS = [
     ({"base_seed": 1}, "base was '"),
+    ({"config": {"rope_theta": 500.0}}, "settings.Attention.rope_theta.0 was 10000.0, is 500.0"),
+    ({"config": {"rms_norm_eps": 1e-6}}, "settings.RMSNorm.eps.0 was 1e-05, is 1e-06"),
+    ({"config": {"num_attention_heads": 2, "num_key_value_heads": 1}}, "settings.Attention.head_dim.0 was 6, is 12"),
+    (
+        {"config": {"rope_scaling": {"rope_type": "linear", "factor": 2.0}}},
+        "settings.Attention.rope_scaling.0 was None, is absent; settings.Attention.rope_scaling.0.0.0 was absent",
+    ),
     ({"dtype": np.float64}, "dtype was 'float32', is 'float64'"),
     ({"code": "int4"}, "quantization.nf4, blocks of 64 was 14, is absent; quantization.int4, blocks of 64 was absent"),
     ({"code": None}, "quantization"),
@@ -112,12 +119,13 @@ CONDITIONS = [
 def conditioned(folder, **changes):
     """A QLoRA run under the conditions of the table, with some changed."""
     c = {
-        "base_seed": 0, "dtype": np.float32, "code": "nf4", "block_size": 64, "double_quant": False, "code_of_head": False,
+        "config": {}, "base_seed": 0, "dtype": np.float32, "code": "nf4", "block_size": 64, "double_quant": False, "code_of_head": False,
         "method": "lora", "adapter_name": "default", "frozen": None,
         "data_seed": 0, "data_reversed": False, "order_seed": 0, "batch_size": 2, "held_out_seed": 0,
         "optimizer": AdamW, "lr": 0.01, "betas": (0.9, 0.999), "eps": 1e-8, "decay": 0.0, "training": {},
     } | changes  # fmt: skip
-    model = Llama(SMALL, rng=np.random.default_rng(c["base_seed"]), dtype=c["dtype"])
+    config = replace(SMALL, head_dim=None, **c["config"])
+    model = Llama(config, rng=np.random.default_rng(c["base_seed"]), dtype=c["dtype"])
     if c["code_of_head"]:
         model.norm.weight.value[0] += 1
     if c["code"] is not None:
