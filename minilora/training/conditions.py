@@ -21,7 +21,8 @@ def conditions_of(model: Module, optimizer: Any, batches: Callable, evaluate: Ca
 
     The frozen weights (a digest of every array that is not trained, dense or packed), the layers' settings (RoPE base,
     norm eps), dtype, quantization, the adapter's method, name and config, which parameters train, the optimizer's
-    settings, the training data in their order, the held-out data. Data say what they are by a `fingerprint()`; those that do not are known by their first two batches.
+    settings, the training data in their order, the held-out data. Data say what they are by a `fingerprint()`; those
+    that do not are known by their first two batches.
     """
     parameters = {name: p for name, p in model.named_parameters() if p.trainable}
     name = active_adapter(model)

@@ -60,7 +60,7 @@ SAFETENSORS = {
     # more
     "shape beyond 64 bits": (st({"a": entry([2**65], 0, 4)}, bytes(4)), False),
     "a dimension is negative": (st({"a": entry([-1], 0, 4)}, bytes(4)), False),
-    "a dimension is no integer": (st({"a": entry([1.0], 0, 4)}, bytes(4)), False),
+    "a dimension is not an integer": (st({"a": entry([1.0], 0, 4)}, bytes(4)), False),
     "three offsets": (st({"a": {"dtype": "I32", "shape": [1], "data_offsets": [0, 4, 8]}}, bytes(4)), False),
     "a key is missing": (st({"a": {"dtype": "I32", "shape": [1]}}, bytes(4)), False),
     "a key too many": (st({"a": entry([1], 0, 4) | {"x": 1}}, bytes(4)), True),
