@@ -12,7 +12,9 @@ ODD = {  # what not to write: what to write instead
     r"\b[Hh]ere lies\b": "this is where",
     r"\banew\b": "again",
     r"\bbelongs? into\b": "belongs in",
-    r"\b(?<!there )(?:is|are) no (?:archive|JSON|number|integer|parameter|path|file|array)s?\b(?! (?:at|in|on|of|below|that|for|to))": "is not",
+    r"(?<!there )\b(?:is|are) no (?:archive|JSON|number|integer|parameter|path|file|array)s?\b(?! (?:at|in|on|of|that|to))": (
+        "is not"
+    ),
     r"\b[Gg]oes on from\b": "resumes",
     r"\b(?:is|are) turned(?! (?:on|off|by|into))\b": "is flipped",
     r"\bwas told\b": "was given",

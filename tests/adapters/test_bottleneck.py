@@ -67,3 +67,13 @@ def test_unknown_targets_are_refused_before_anything_changes(rng, make_model):
     assert all(p.trainable for p in model.parameters())
     with pytest.raises(TypeError, match="config must be a BottleneckConfig"):
         apply_bottleneck(model, LoraConfig(), rng=rng)
+
+
+def test_where_it_starts(make_model):
+    model = make_model(np.float32)
+    apply_bottleneck(model, BottleneckConfig(bottleneck_size=40), rng=np.random.default_rng(5))
+    part = get_adapter(model).parts["layers.1.mlp"]
+    assert not part.up.value.any() and not part.up_bias.value.any() and not part.down_bias.value.any()
+    bound = 1 / np.sqrt(24)  # uniform in both signs, as torch draws a Linear
+    assert -bound <= part.down.value.min() < -0.95 * bound and 0.95 * bound < part.down.value.max() <= bound
+    assert all(parameter.dtype == np.float32 and parameter.trainable for parameter in part.parameters())

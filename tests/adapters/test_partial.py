@@ -147,3 +147,11 @@ def test_refusals(make_model, rng, make, error, message):
     with pytest.raises(error, match=message):
         make(model, rng)
     assert not adapter_layers(model)
+
+
+def test_configs_hold_pythons_own_values():
+    config = PartialConfig(last_blocks=np.int64(2), norms=np.True_)
+    assert type(config.last_blocks) is int and config.norms is True
+    assert (
+        FullConfig(["q_proj"]).target_modules == ("q_proj",) and FullConfig("all-linear").target_modules == "all-linear"
+    )

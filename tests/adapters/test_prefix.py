@@ -65,3 +65,12 @@ def test_no_room_is_refused(rng, make_model):
 def test_configs_are_checked(settings, error, message):
     with pytest.raises(error, match=message):
         PrefixConfig(**settings)
+
+
+def test_where_a_projected_prefix_starts(rng, make_model):
+    model = make_model()
+    apply_prefix(model, PrefixConfig(num_virtual_tokens=30, prefix_projection=True, encoder_hidden_size=40), rng=rng)
+    part = get_adapter(model).parts["forward_from"]
+    for parameter, fan_in in ((part.W1, 12), (part.W2, 40)):  # uniform in both signs, as torch draws a Linear
+        bound = 1 / np.sqrt(fan_in)
+        assert -bound <= parameter.value.min() < -0.95 * bound and 0.95 * bound < parameter.value.max() <= bound

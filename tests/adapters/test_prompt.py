@@ -68,3 +68,11 @@ def test_a_token_beyond_the_vocabulary_is_refused(rng, make_model):
     with pytest.raises(ValueError, match=r"init_token_ids must lie in 0 .. 36, got 37"):
         apply_prompt(model, PromptConfig(init_token_ids=[37]), rng=rng)
     assert model.virtual_tokens == 0
+
+
+def test_token_ids_may_come_as_an_array():
+    config = PromptConfig(init_token_ids=np.array([3, 1, 2], np.uint8))
+    assert config == PromptConfig(init_token_ids=(3, 1, 2)) and all(type(i) is int for i in config.init_token_ids)
+    for wrong in (np.ones((1, 2), int), np.ones(2)):
+        with pytest.raises((ValueError, TypeError), match="^init_token_ids must"):
+            PromptConfig(init_token_ids=wrong)

@@ -21,6 +21,20 @@ def test_a_residual_is_the_weight_less_a_product(check, rng):
     check(layer, x)
 
 
+def test_the_generator_reaches_the_layer_beneath(rng):
+    """Any linear layer may stand beneath, also one that draws."""
+    beneath, seen = Linear.from_weight(rng.standard_normal((6, 10)), trainable=False), []
+
+    class Draws(Linear):
+        def __call__(self, x, *, rng=None):
+            seen.append(rng)
+            return beneath(x)
+
+    base = Draws(10, 6, rng=rng, dtype=np.float64)
+    Residual(base, rng.standard_normal((3, 10)), rng.standard_normal((6, 3)), 0.7)(np.ones((2, 10)), rng=rng)
+    assert seen == [rng]
+
+
 def test_a_constant_is_never_trained(rng, make_model, ids, step):
     model = make_model()
     apply_lora(model, PISSA, rng=rng)

@@ -109,6 +109,13 @@ def test_linear_cross_entropy(check, rng, cut, N):
     check(lambda x, weight: fast.linear_cross_entropy(x, weight, labels), x, weight)
 
 
+def test_the_loss_of_many_rows_is_summed_in_float64():
+    """Every row has the loss log 3, so that their mean is that very float32; a float32 sum of them would drift."""
+    x, weight = np.zeros((100_000, 2), np.float32), np.ones((3, 2), np.float32)
+    loss, _ = fast.linear_cross_entropy(x, weight, np.zeros(100_000, int), ())
+    assert loss == np.log(np.float32(3))
+
+
 def test_linear_cross_entropy_computes_what_is_wanted(rng, cut):
     x, weight, labels = rng.standard_normal((5, 4)), rng.standard_normal((9, 4)), rng.integers(0, 9, 5)
     dx, dweight = fast.linear_cross_entropy(x, weight, labels)[1]()

@@ -93,3 +93,32 @@ def test_nan_weights_do_not_generate_token_0(make_model):
     model.norm.weight.value[0] = np.nan
     with pytest.raises(ValueError, match="logits must be finite, got nan"):
         generate(model, np.array([[1, 2]]), 3)
+
+
+def test_top_k_and_top_p_narrow_the_choice(make_model, rng):
+    model, ids = make_model(), rng.integers(0, 37, (2, 4))
+    greedy = generate(model, ids, 10)
+    for narrow in ({"top_k": 1}, {"top_p": 1e-9}):
+        sampled = generate(model, ids, 10, temperature=5.0, rng=np.random.default_rng(3), **narrow)
+        np.testing.assert_array_equal(sampled, greedy)
+    assert not np.array_equal(generate(model, ids, 10, temperature=5.0, rng=np.random.default_rng(3)), greedy)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"max_new_tokens": 33}, ValueError, "^max_new_tokens must be between 1 and 32, got 33"),
+        ({"top_k": 0, "temperature": 1.0}, ValueError, "^top_k must be at least 1"),
+        ({"top_p": 0.0, "temperature": 1.0}, ValueError, "^top_p must be greater than 0"),
+        ({"top_p": 1.5, "temperature": 1.0}, ValueError, "^top_p must be at most 1"),
+        ({"top_k": 3}, ValueError, "^top_k and top_p need a temperature above 0"),
+        ({"temperature": -0.5}, ValueError, "^temperature must be at least 0"),
+        ({"temperature": 1.0}, TypeError, "^rng must be"),
+        ({"eos_token_id": 37}, ValueError, "^eos_token_id must be between 0 and 36"),
+        ({"eos_token_id": -1}, ValueError, "^eos_token_id must be between 0 and 36"),
+        ({"use_cache": 1}, TypeError, "^use_cache must be True or False"),
+    ],
+)
+def test_what_is_out_of_range_is_named(make_model, settings, error, message):
+    with pytest.raises(error, match=message):
+        stream(make_model(), np.array([[1]]), **{"max_new_tokens": 2} | settings)

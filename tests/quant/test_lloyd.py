@@ -53,3 +53,11 @@ def test_how_far_nf4_is_from_the_best_code(scaled):
 def test_errors(scaled, call, message):
     with pytest.raises(ValueError, match=message):
         call(*scaled)
+
+
+def test_a_level_is_the_mean_of_all_that_is_nearest_to_it():
+    """Four values on the left of the edge, two on the right: weighted by the square of what an error of them costs."""
+    x, weight = np.array([0.1, -0.5, 0.0, 0.9, -0.1, 1.0]), np.array([1.0, 3.0, 1.0, 2.0, 1.0, 1.0])
+    levels = lloyd(x, weight, np.array([-0.3, 0.7]), pinned=())
+    left, right = (9 * -0.5 + 0.0) / 12, (4 * 0.9 + 1.0) / 5
+    np.testing.assert_allclose(levels, [left, right], rtol=1e-12)

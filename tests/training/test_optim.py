@@ -188,3 +188,10 @@ def test_bad_parameters_are_named(params, error, message):
 def test_a_state_that_is_none_is_refused(bad):
     with pytest.raises((TypeError, ValueError), match="arrays must be"):
         stepped()[1].load_state(bad)
+
+
+def test_a_step_count_below_zero_is_refused():
+    _, optimizer = stepped()
+    with pytest.raises(ValueError, match="steps holds values that no step leaves behind"):
+        optimizer.load_state(optimizer.state() | {"steps": np.array(-1)})
+    assert optimizer.steps == 1

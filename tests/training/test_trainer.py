@@ -5,7 +5,7 @@ import pytest
 
 from minilora import AdamW, Llama, LlamaConfig, LoraConfig, Trainer, TrainingConfig, apply_lora
 from minilora.data import EpochBatches
-from minilora.training import as_arrays, read_log
+from minilora.training import as_arrays, lr_factor, read_log
 
 SMALL = LlamaConfig(
     vocab_size=37, hidden_size=24, intermediate_size=40, num_hidden_layers=2, max_position_embeddings=32
@@ -412,3 +412,51 @@ def test_evaluate_may_return_numpys_numbers_and_nothing_but_numbers(tmp_path):
             make(evaluate=lambda scores=scores: scores, max_steps=2).train()
     with pytest.raises(ValueError, match="'accuracy'.* must be finite"):
         make(evaluate=lambda: {"accuracy": np.nan}, max_steps=2).train()
+
+
+@pytest.mark.parametrize("kind", ["cosine", "linear", "constant"])
+def test_the_rate_follows_the_schedule_asked_for(kind):
+    history = make(max_steps=6, warmup_steps=2, lr_scheduler_type=kind, min_lr_ratio=0.1).train()
+    expected = [1e-2 * lr_factor(step, max_steps=6, warmup_steps=2, kind=kind, floor=0.1) for step in range(6)]
+    assert history["learning_rate"] == expected
+
+
+def test_the_log_says_how_many_tokens_and_seconds_a_step_took(tmp_path):
+    make(tmp_path, max_steps=2, gradient_accumulation_steps=3).train()
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["tokens"] for line in lines] == [3 * 4 * 8] * 2
+    assert all(0 <= line["seconds"] < 60 for line in lines)
+
+
+class Bar:
+    """What tqdm would show."""
+
+    def __init__(self):
+        self.steps, self.postfixes, self.lines = 0, [], []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def update(self):
+        self.steps += 1
+
+    def set_postfix(self, refresh, **shown):
+        self.postfixes.append(shown)
+
+    def write(self, line, file):
+        self.lines.append(line)
+
+
+def test_progress_shows_loss_rate_and_evaluations(monkeypatch):
+    trainer, bar = make(max_steps=3, eval_steps=2, evaluate=lambda: {"step": 7, "loss": 2.125, "exact": 0.5}), Bar()
+    monkeypatch.setattr(trainer, "_bar", lambda: bar)
+    trainer.progress = True
+    history = trainer.train()
+    assert bar.steps == 3
+    assert [shown["loss"] for shown in bar.postfixes] == [f"{loss:.3f}" for loss in history["loss"]]
+    assert [shown["rate"] for shown in bar.postfixes] == [f"{rate:.1e}" for rate in history["learning_rate"]]
+    assert all(float(shown["tokens/s"].replace(",", "")) > 0 for shown in bar.postfixes)
+    assert bar.lines == [f"step {step}    held out: loss 2.125, exact 0.5" for step in (2, 3)]
