@@ -22,14 +22,17 @@ from minilora.nn.module import Module, Parameter
 from minilora.quant import get_codebook, storage_bytes
 from minilora.quant.affine import AFFINE
 
+HALF = (np.float16, "float16", np.dtype(np.float16))
+
 
 @dataclass(frozen=True)
 class Setup:
     """How a Llama is trained: all that its memory depends on.
 
-    `lora`: its LoraConfig; None is full fine-tuning. `code`: the code of its quantized linear layers ("nf4"), None where
-    they are dense; `block_size`, `double_quant` as in `quantize_linears`. `checkpointing`: gradient checkpointing, where a
-    block keeps its input alone.
+    `lora`: its LoraConfig; None is full fine-tuning, or with `num_virtual_tokens` prefix tuning (without a projection).
+    `code`: the code of its quantized linear layers ("nf4"), None where they are dense; `block_size`, `double_quant` as in
+    `quantize_linears`. `checkpointing`: gradient checkpointing, where a block keeps its input alone. `dtype` may be float16,
+    too: the formulas only count, and large models are held so.
     """
 
     config: LlamaConfig
@@ -39,6 +42,7 @@ class Setup:
     double_quant: bool = False
     dtype: type | str | np.dtype = np.float32
     checkpointing: bool = False
+    num_virtual_tokens: int = 0
 
     def __post_init__(self):
         checks.instance("config", self.config, LlamaConfig)
@@ -53,8 +57,18 @@ class Setup:
             get_codebook(self.code)
         object.__setattr__(self, "block_size", checks.integer("block_size", self.block_size, low=1))
         object.__setattr__(self, "double_quant", checks.boolean("double_quant", self.double_quant))
-        object.__setattr__(self, "dtype", checks.float_dtype("dtype", self.dtype))
+        half = self.dtype in HALF
+        object.__setattr__(self, "dtype", np.dtype(np.float16) if half else checks.float_dtype("dtype", self.dtype))
         object.__setattr__(self, "checkpointing", checks.boolean("checkpointing", self.checkpointing))
+        tokens = checks.integer("num_virtual_tokens", self.num_virtual_tokens, low=0)
+        if tokens and self.lora is not None:
+            raise ValueError(f"num_virtual_tokens must be 0 beside a LoRA, got {tokens}; ask for one method at a time")
+        object.__setattr__(self, "num_virtual_tokens", tokens)
+
+    @property
+    def full(self) -> bool:
+        """Full fine-tuning: all that is not quantized trains."""
+        return self.lora is None and not self.num_virtual_tokens
 
     def ranks(self) -> dict[str, int]:
         """The rank of each layer that has a LoRA, by path."""
@@ -92,13 +106,14 @@ def weight_bytes(setup: Setup) -> int:
     """Bytes of all weights: embedding, norms, linear layers (dense, or codes and scales) and adapters."""
     checks.instance("setup", setup, Setup)
     linears = sum(_linear_bytes(setup, path, *shape) for path, shape in linear_shapes(setup.config).items())
-    return linears + setup.dtype.itemsize * (_other_parameters(setup.config) + _lora_parameters(setup))
+    return linears + setup.dtype.itemsize * (_other_parameters(setup.config) + _adapter_parameters(setup))
 
 
 def trainable_parameters(setup: Setup) -> int:
-    """How many parameters are trained: sum of r (in + out) with LoRA; in full fine-tuning all that are not quantized."""
-    if checks.instance("setup", setup, Setup).lora is not None:
-        return _lora_parameters(setup)
+    """How many parameters are trained: sum of r (in + out) with LoRA, keys and values of each layer with a prefix; in full
+    fine-tuning all that are not quantized."""
+    if not checks.instance("setup", setup, Setup).full:
+        return _adapter_parameters(setup)
     shapes = linear_shapes(setup.config)
     dense = sum(out * n for path, (out, n) in shapes.items() if setup.code is None or path == "lm_head")
     return dense + _other_parameters(setup.config)
@@ -136,7 +151,10 @@ def _block_floats(setup, block, ranks, B, T):
     D, F, d = config.hidden_size, config.intermediate_size, config.head_dim
     H, K = config.num_attention_heads, config.num_key_value_heads
     norms = 2 * (N * D + N)  # x / rms(x) and 1 / rms
-    attention = N * d * (H + 2 * K) + _attention_floats(H, d, B, T)  # q, k, v and what comes of them
+    before = setup.num_virtual_tokens
+    attention = (
+        N * d * (H + 2 * K) + 2 * B * K * before * d + _attention_floats(H, d, B, T, before)
+    )  # q, k, v and so on
     mlp = 2 * N * F  # gate and up
     inputs = 0
     for names, width in (
@@ -149,13 +167,16 @@ def _block_floats(setup, block, ranks, B, T):
     return norms + attention + mlp + inputs
 
 
-def _attention_floats(H, d, B, T):
-    """Numbers that softmax and its product with v keep: see minilora/nn/fast.py, and ops.py for the shortest texts."""
+def _attention_floats(H, d, B, T, before):
+    """Numbers that softmax and its product with v keep: see minilora/nn/fast.py, and ops.py for the shortest texts.
+
+    `before`: virtual tokens, which every position sees.
+    """
     if T < fast.BLOCKS_PAY:
-        return B * H * T * T  # the probabilities
-    exponentials = sum((piece.stop - piece.start) * piece.stop for piece in pieces(T, fast.QUERIES))
+        return B * H * T * (before + T)  # the probabilities
+    exponentials = sum((piece.stop - piece.start) * (before + piece.stop) for piece in pieces(T, fast.QUERIES))
     # The output, two numbers per softmax, and the exponentials of shorter texts, up to the last position of each block.
-    return B * H * (T * d + 2 * T + (exponentials if T <= fast.KEEP_UP_TO else 0))
+    return B * H * (T * d + 2 * T + (exponentials if before + T <= fast.KEEP_UP_TO else 0))
 
 
 def _input_floats(setup, paths, width, ranks, N):
@@ -167,16 +188,16 @@ def _input_floats(setup, paths, width, ranks, N):
         thin = 0  # B A is added to the dense weight (see `project` in nn/layers.py), and h is computed in backward
     if setup.lora is not None and setup.lora.lora_dropout > 0:
         return thin + 2 * N * width * len(adapted)  # each draws a mask of its own, and keeps what is left of x
-    trained = setup.lora is None and (setup.code is None or paths == ["lm_head"])
+    trained = setup.full and (setup.code is None or paths == ["lm_head"])
     return thin + (N * width if adapted or trained else 0)
 
 
 def _head_floats(setup, ranks, B, T):
     """The last norm and the loss: gradients of the head's input and, where it is trained, of the head, computed in the
-    forward; with LoRA on the head its input, the probabilities, their sums and the logits."""
+    forward; with LoRA on the head, or virtual tokens, its input, the probabilities, their sums and the logits."""
     N, D, V = B * T, setup.config.hidden_size, setup.config.vocab_size
-    if "lm_head" not in ranks:
-        return N * D + N + N * D + (V * D if setup.lora is None else 0)
+    if "lm_head" not in ranks and not setup.num_virtual_tokens:
+        return N * D + N + N * D + (V * D if setup.full else 0)
     return N * D + N + _input_floats(setup, ["lm_head"], D, ranks, N) + 2 * N * V + N
 
 
@@ -193,9 +214,11 @@ def _linear_bytes(setup, path, out_features, in_features):
     )
 
 
-def _lora_parameters(setup):
-    shapes = linear_shapes(setup.config)
-    return sum(r * sum(shapes[path]) for path, r in setup.ranks().items())
+def _adapter_parameters(setup):
+    """r (in + out) of each LoRA, or a key and a value of each virtual token in each layer and head."""
+    config, shapes = setup.config, linear_shapes(setup.config)
+    prefix = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * setup.num_virtual_tokens
+    return prefix + sum(r * sum(shapes[path]) for path, r in setup.ranks().items())
 
 
 def _other_parameters(config):

@@ -79,6 +79,7 @@ FIGURES = (
         fast=True,
         headline=True,
     ),
+    Figure("training", "training_memory", "Where does the memory of training go?", fast=True),
     Figure("rank", "lr_sweep", "Which learning rate suits each method? (chosen for rank_fit)"),
 )
 

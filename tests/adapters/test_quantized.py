@@ -1,7 +1,9 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from minilora import LoraConfig, apply_lora, merge_lora, quantize_linears
+from minilora import AdamW, Llama, LlamaConfig, LoraConfig, apply_lora, merge_lora, quantize_linears
 from minilora.adapters import QuantizedLinear
 from minilora.nn import Linear
 from minilora.quant import quantize
@@ -59,3 +61,40 @@ def test_after_a_final_merge_it_works(rng, make_model):
     apply_lora(model, LoraConfig(r=2, target_modules=("q_proj",)), rng=rng)
     merge_lora(model, keep_unmerged=False)
     assert len(quantize_linears(model)) == 14
+
+
+def peak_of(work):
+    """Bytes allocated at most while `work()` ran, beyond those that were there."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(("code", "double_quant"), [("nf4", False), ("nf4", True), ("int4_affine", False)])
+@pytest.mark.parametrize("r", [None, 2])
+def test_no_more_than_one_decoded_matrix_is_held_in_a_training_step(rng, code, double_quant, r):
+    """Three tokens have hardly any activations: what a step of QLoRA allocates at most is one decoded matrix, of 14."""
+    config = LlamaConfig(vocab_size=16, hidden_size=256, intermediate_size=768, num_hidden_layers=2)
+    model = Llama(config, rng=rng)
+    largest = max(p.value.nbytes for p in model.parameters())
+    together = sum(p.value.nbytes for p in model.parameters())
+    quantize_linears(model, code, double_quant=double_quant)
+    ids = np.array([[1, 2, 3]])
+    if r is None:
+        dy = np.zeros((1, 3, 16), np.float32)
+        peak = peak_of(lambda: model(ids)[1](dy))
+    else:
+        apply_lora(model, LoraConfig(r=r, target_modules="all-linear"), rng=rng)
+        optimizer = AdamW([p for p in model.parameters() if p.trainable], lr=1e-3)
+
+        def step():
+            _, backward = model.loss(ids, ids)
+            backward()
+            optimizer.step()
+
+        step()  # gradients and moments are there
+        peak = peak_of(step)
+    assert largest < peak < 1.7 * largest < 0.4 * together

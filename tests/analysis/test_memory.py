@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minilora import AdamW, Llama, LlamaConfig, LoraConfig, apply_lora, quantize_linears
+from minilora import AdamW, Llama, LlamaConfig, LoraConfig, PrefixConfig, apply_lora, apply_prefix, quantize_linears
 from minilora.analysis import memory
 from minilora.nn.checkpointing import checkpoint_blocks
 
@@ -27,6 +27,9 @@ SETUPS = {
     "QLoRA": memory.Setup(CONFIG, lora=LoraConfig(r=3, target_modules="all-linear"), code="nf4", double_quant=True),
     "QLoRA, affine": memory.Setup(UNTIED, lora=LoraConfig(r=3), code="int4_affine", block_size=32),
     "QLoRA, checkpointing": memory.Setup(CONFIG, lora=LoraConfig(r=3), code="int4", checkpointing=True),
+    "prefix": memory.Setup(CONFIG, num_virtual_tokens=5),
+    "prefix, untied head, NF4": memory.Setup(UNTIED, num_virtual_tokens=1, code="nf4"),
+    "prefix, checkpointing": memory.Setup(CONFIG, num_virtual_tokens=5, checkpointing=True),
 }  # fmt: skip
 
 
@@ -36,6 +39,8 @@ def build(setup):
         quantize_linears(model, setup.code, block_size=setup.block_size, double_quant=setup.double_quant)
     if setup.lora is not None:
         apply_lora(model, setup.lora, rng=np.random.default_rng(1))
+    if setup.num_virtual_tokens:
+        apply_prefix(model, PrefixConfig(setup.num_virtual_tokens), rng=np.random.default_rng(1))
     if setup.checkpointing:
         checkpoint_blocks(model)
     return model
@@ -70,6 +75,15 @@ def test_published_counts():
     assert memory.trainable_parameters(memory.Setup(seven)) == 6_738_415_616
 
 
+@pytest.mark.parametrize("half", [np.float16, "float16", np.dtype("float16")])
+def test_sixteen_bits_are_half_of_thirty_two(half):
+    for more in ({}, {"lora": LoraConfig(r=2)}, {"num_virtual_tokens": 3}):
+        one, other = memory.Setup(CONFIG, dtype=half, **more), memory.Setup(CONFIG, **more)
+        assert 2 * memory.weight_bytes(one) == memory.weight_bytes(other)
+        assert 2 * memory.activation_bytes(one, 2, 24) == memory.activation_bytes(other, 2, 24)
+        assert 2 * memory.optimizer_bytes(one) == memory.optimizer_bytes(other)
+
+
 def test_saved_bytes_counts_each_buffer_once_and_nothing_that_stays():
     model = build(SETUPS["full"])
     kept, table = np.ones(10), np.ones(99)
@@ -90,6 +104,12 @@ REFUSED = [
     (lambda: memory.Setup(CONFIG, lora=8), TypeError, "lora must be a LoraConfig"),
     (lambda: memory.Setup(CONFIG, code="nf9"), ValueError, "code must be one of"),
     (lambda: memory.Setup(CONFIG, dtype=None), TypeError, "dtype must be float32"),
+    (lambda: memory.Setup(CONFIG, num_virtual_tokens=-1), ValueError, "num_virtual_tokens"),
+    (
+        lambda: memory.Setup(CONFIG, LoraConfig(), num_virtual_tokens=2),
+        ValueError,
+        "num_virtual_tokens must be 0 beside",
+    ),
     (lambda: memory.activation_bytes(memory.Setup(CONFIG), 0, 4), ValueError, "batch_size"),
     (lambda: memory.activation_bytes(memory.Setup(CONFIG), 1, 2.5), TypeError, "length"),
     (lambda: memory.stored_bytes(None), TypeError, "model must be a Module"),
