@@ -38,6 +38,7 @@ OTHERS = {  # which packages beside numpy a room may import
         "matplotlib",
         "IPython",
         "jupyter_client",
+        "jupyter_core",
         "jupytext",
         "nbclient",
         "latex2mathml",

@@ -1,8 +1,6 @@
 """Execute notebooks in clean kernels, write their outputs, or compare them with the committed ones."""
 
-import os
 import re
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,13 +9,12 @@ from typing import Any
 
 from minilora import storage
 from minilora.course.build import EDITIONS, build, lessons
+from minilora.course.kernel import DeafKernel, kernel
 from minilora.course.pages import ROOT
-from minilora.parallel import ONE_THREAD, SideBySide
+from minilora.parallel import SideBySide
 
 RTOL = 1e-3  # for numbers in text outputs; a cell tagged "rtol=0.2" says its own
 LIMIT = 60  # seconds a notebook should take on two cores; a busy machine may need more, so only the report says so
-TIMEOUT = 300  # seconds for one cell, also on a busy machine: only what hangs takes longer
-FIRST_TIMEOUT = 60  # seconds for the first cell, which only imports: a kernel that lost its message is given up early
 NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?")
 
 
@@ -33,13 +30,14 @@ class Report:
 def execute(notebook: Any, folder: Path) -> float:
     """Run all cells in order in a clean kernel, in `folder`, offline; the notebook gets its outputs. Returns the seconds.
 
-    Outputs of cells tagged "slider" are dropped: a widget lives only in a running kernel.
+    A kernel that does not answer is replaced by another, once. Outputs of cells tagged "slider" are dropped: a widget lives
+    only in a running kernel.
     """
     from nbclient.exceptions import CellTimeoutError
 
     try:
         seconds = _run_cells(notebook, folder)
-    except CellTimeoutError:  # about one kernel in a hundred loses its first message; a cell that hangs does so twice
+    except (DeafKernel, CellTimeoutError):
         seconds = _run_cells(notebook, folder)
     notebook.metadata = {"kernelspec": notebook.metadata["kernelspec"], "language_info": {"name": "python"}}
     for cell in notebook.cells:
@@ -54,21 +52,10 @@ def execute(notebook: Any, folder: Path) -> float:
 
 
 def _run_cells(notebook, folder):
-    from jupyter_client.manager import AsyncKernelManager
-    from nbclient import NotebookClient
-
     start = time.perf_counter()
-    where = {"metadata": {"path": str(folder)}}
-    with tempfile.TemporaryDirectory() as sockets:
-        # Sockets in the file system where there are such: two kernels that start at once can pick the same TCP port.
-        address = {} if os.name == "nt" else {"transport": "ipc", "ip": f"{sockets}/kernel"}
-        manager = AsyncKernelManager(kernel_name="python3", **address)
-        client = NotebookClient(notebook, km=manager, timeout=TIMEOUT, record_timing=False, resources=where)
-        # Not client.execute(): it also asks the kernel for its language, and now and then waits in vain for the answer.
-        with client.setup_kernel(env=os.environ | ONE_THREAD):
-            for i, cell in enumerate(notebook.cells):
-                client.timeout = TIMEOUT if client.code_cells_executed else FIRST_TIMEOUT
-                client.execute_cell(cell, i, execution_count=client.code_cells_executed + 1)
+    with kernel(notebook, folder) as client:
+        for i, cell in enumerate(notebook.cells):
+            client.execute_cell(cell, i, execution_count=client.code_cells_executed + 1)
     return time.perf_counter() - start
 
 
@@ -180,7 +167,7 @@ def _one(item):
     action, lesson, edition = item
     try:
         return {"write": write, "compare": compare}[action](lesson, edition)
-    except (CellExecutionError, CellTimeoutError) as error:  # the other notebooks still go on
+    except (CellExecutionError, CellTimeoutError, DeafKernel) as error:  # the other notebooks still go on
         text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
         return Report(EDITIONS[edition] / f"{lesson}.ipynb", 0.0, text.splitlines()[-12:])
 

@@ -10,6 +10,7 @@ pytest.importorskip("jupytext")
 from minilora.course import build as building
 from minilora.course import run
 from minilora.course.build import EDITIONS, build, lessons
+from minilora.course.kernel import DeafKernel
 
 
 @pytest.mark.parametrize("edition", EDITIONS)
@@ -36,19 +37,20 @@ def test_an_unknown_exercise_is_named(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("losses", "raises"), [(0, False), (1, False), (2, True)])
-def test_a_kernel_that_loses_a_message_gets_a_second_chance(losses, raises, monkeypatch, tmp_path):
+@pytest.mark.parametrize("deaf", [False, True])
+def test_a_kernel_that_does_not_answer_is_replaced_once(losses, raises, deaf, monkeypatch, tmp_path):
     exceptions = pytest.importorskip("nbclient.exceptions")
-    calls = []
+    kind, calls = DeafKernel if deaf else exceptions.CellTimeoutError, []
 
     def run_cells(notebook, folder):
         calls.append(folder)
         if len(calls) <= losses:
-            raise exceptions.CellTimeoutError("no answer")
+            raise kind("no answer")
         return 1.5
 
     monkeypatch.setattr(run, "_run_cells", run_cells)
     if raises:
-        with pytest.raises(exceptions.CellTimeoutError):
+        with pytest.raises(kind):
             run.execute(build("02_lora", "student"), tmp_path)
     else:
         assert run.execute(build("02_lora", "student"), tmp_path) == 1.5
