@@ -15,15 +15,14 @@ EXAMPLE = "python -m minilora adapters my_run other_run/best.npz"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.add_argument("paths", nargs="+", metavar="PATH", help="an adapter's file, or the folder of a run")
-    parser.add_argument("--json", action="store_true", help="print one line of JSON")
-    parser.set_defaults(quiet=False)
+    output.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Describe every file; nothing is put on a model."""
     described = [describe(models.adapter_path(path)) for path in args.paths]
-    lines = [line for one in described for line in _lines(one)]
-    output.Output(args).result(described, *lines)
+    out = output.Output(args)
+    out.result(described, *(line for one in described for line in (_lines(one) if out.talks else [_short(one)])))
     return 0
 
 
@@ -41,6 +40,10 @@ def describe(path: Path) -> dict[str, Any]:
         "base": file.base_fingerprint,
         "notes": notes,
     }
+
+
+def _short(one: dict[str, Any]) -> str:
+    return f"{one['path']}: {one['method']}, {one['parameters']:,} parameters"
 
 
 def _lines(one: dict[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from minilora import storage
+from minilora.cli import output
 
 HELP = "copy the example records: what the lookout cries, and what the log says"
 EXAMPLE = "python -m minilora example my.jsonl"
@@ -13,6 +14,7 @@ SOURCE = Path(__file__).parents[1] / "assets" / "lookout.jsonl"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.add_argument("file", metavar="FILE", help="where, such as my.jsonl; a file that is there is not replaced")
+    output.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -25,5 +27,8 @@ def run(args: argparse.Namespace) -> int:
     text = SOURCE.read_text(encoding="utf-8")
     storage.write_text(path, text)
     lines = text.splitlines()
-    print(f"wrote     {path}: {len(lines)} records, such as", *(f"          {line}" for line in lines[:3]), sep="\n")
+    out = output.Output(args)
+    said = f"wrote     {path}: {len(lines)} records"
+    shown = [f"{said}, such as", *(f"          {line}" for line in lines[:3])] if out.talks else [said]
+    out.result({"file": str(path), "n": len(lines)}, *shown)
     return 0

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from minilora import storage
+from minilora.cli import output
 from minilora.cli.folder import RunFolder
 from minilora.training import as_arrays, read_log
 
@@ -16,10 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.add_argument("folder", metavar="DIR", help="the folder of a run, finished or not")
     parser.add_argument("--out", metavar="FILE", help="a .png or .svg (default: both, in DIR)")
+    output.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Draw log.jsonl."""
+    """Draw log.jsonl, and say in a sentence what it shows."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -49,6 +51,9 @@ def run(args: argparse.Namespace) -> int:
                 path, lambda file, s=suffix, m=metadata: figure.savefig(file, format=s, metadata=m)
             )
         plt.close(figure)
-    print(run_history.caption(numbers))
-    print(*(f"wrote     {path}" for path in paths), sep="\n")
+    out = output.Output(args)
+    caption, files = run_history.caption(numbers), [str(path) for path in paths]
+    if out.talks:
+        print(caption)
+    out.result({"caption": caption, "files": files}, *(f"wrote     {path}" for path in files))
     return 0

@@ -31,6 +31,11 @@ def test_json_has_it_all(trained, command):
     assert one["notes"]["training"]["max_steps"] == 6 and one["notes"]["data"]["held_out"] == 2
 
 
+def test_quiet_is_a_line_each(trained, command):
+    code, said, _ = command("adapters", "run", "run/best.npz", "--quiet")
+    assert code == 0 and len(said.splitlines()) == 2 and "lora, " in said and " parameters" in said
+
+
 def test_a_file_of_the_library_has_no_notes(command, place):
     model, _ = load_model("tiny.npz")
     apply_lora(model, LoraConfig(r=2), rng=np.random.default_rng(0))

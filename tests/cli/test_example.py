@@ -1,3 +1,5 @@
+import json
+
 from minilora.cli.example import SOURCE
 from minilora.data import load_records, split
 
@@ -15,3 +17,8 @@ def test_nothing_is_replaced(command, place):
     assert code == 2 and "my.jsonl exists already" in said and (place / "my.jsonl").read_bytes() == before
     code, _, said = command("example", "my.txt")
     assert code == 2 and "must end in .jsonl" in said
+
+
+def test_json_and_quiet(command):
+    assert json.loads(command("example", "one.jsonl", "--json")[1]) == {"file": "one.jsonl", "n": 240}
+    assert command("example", "two.jsonl", "--quiet")[1] == "wrote     two.jsonl: 240 records\n"

@@ -91,3 +91,11 @@ def test_a_reader_that_leaves_is_no_fault():
     process.stdin.close()
     assert process.stderr.read() == b"" and process.wait() == 1
     process.stderr.close()
+
+
+@pytest.mark.parametrize("name", ["example", "finetune", "evaluate", "generate", "merge", "adapters", "plot"])
+def test_each_command_of_the_workflow_speaks_to_machines_and_can_be_quiet(name, capsys):
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    shown = capsys.readouterr().out
+    assert "--json" in shown and "--quiet" in shown

@@ -27,3 +27,9 @@ def test_errors_that_a_user_meets(command, trained, place):
     (trained / "log.jsonl").write_text("", encoding="utf-8")
     code, _, said = command("plot", "run")
     assert code == 2 and "holds no step yet" in said
+
+
+def test_json_and_quiet(trained, command):
+    code, said, _ = command("plot", "run", "--out", "x.svg", "--json")
+    assert code == 0 and json.loads(said)["files"] == ["x.svg"] and "step 6" in json.loads(said)["caption"]
+    assert command("plot", "run", "--out", "x.svg", "--quiet")[1] == "wrote     x.svg\n"
