@@ -10,6 +10,7 @@ from minilora.cli import models, output
 
 HELP = "what adapter files hold: method, rank, targets, size, base, how they were trained"
 EXAMPLE = "python -m minilora adapters my_run other_run/best.npz"
+NOT_SAID = (None, False, {}, (), [])  # settings that are off or empty
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +49,7 @@ def _short(one: dict[str, Any]) -> str:
 
 def _lines(one: dict[str, Any]) -> list[str]:
     notes = one["notes"]
-    config = ", ".join(f"{key} {_plain(value)}" for key, value in one["config"].items() if value not in ({}, None))
+    config = ", ".join(f"{key} {_plain(value)}" for key, value in one["config"].items() if value not in NOT_SAID)
     lines = [
         one["path"],
         f"  method    {one['method']}: {config}",
@@ -60,7 +61,7 @@ def _lines(one: dict[str, Any]) -> list[str]:
     training, data, scores = (notes.get(key) for key in ("training", "data", "scores"))
     if all(isinstance(part, dict) for part in (training, data, scores)):
         lines.append(
-            f"  trained   on {data.get('rows')} rows of {data.get('file')}, {notes.get('step')} steps of "
+            f"  trained   on {data.get('rows')} rows of {data.get('file')}, {scores.get('step')} steps of "
             f"{notes.get('batch_size')}, rate {training.get('learning_rate')}, seed {training.get('seed')}"
         )
         lines.append("  held out  " + ", ".join(f"{key} {_plain(value)}" for key, value in scores.items()))

@@ -29,12 +29,16 @@ class RunFolder:
         """Inside, no other process can lock the folder. ValueError that names the one that has.
 
         The operating system holds the lock and releases it when its owner dies, however it dies; the file `.lock` that a
-        killed run leaves behind is taken over.
+        killed run leaves behind is taken over. A folder that was made here and is still empty at the end is removed.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        is_new = not self.path.exists()
         path = self.path / ".lock"
         while True:
-            file = open(path, "a+", encoding="utf-8")  # noqa: SIM115, for it stays open while the lock is held
+            self.path.mkdir(parents=True, exist_ok=True)
+            try:
+                file = open(path, "a+", encoding="utf-8")  # noqa: SIM115, for it stays open while the lock is held
+            except FileNotFoundError:
+                continue  # another run that wrote nothing removed the folder just now
             try:
                 _lock(file)
             except OSError:
@@ -59,6 +63,8 @@ class RunFolder:
             with contextlib.suppress(OSError):  # Windows deletes no open file, and another run may have it by now
                 if fcntl is None:
                     path.unlink(missing_ok=True)
+                if is_new:
+                    self.path.rmdir()  # which nobody can with a file in it
 
     def read(self) -> dict[str, Any] | None:
         """What run.json holds; None if there is none. ValueError if it is damaged."""

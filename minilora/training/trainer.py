@@ -261,7 +261,8 @@ class Trainer:
         return mean, sum(token_ids.size for token_ids, _ in micro_batches)
 
     def _evaluate(self):
-        scores = dict(checks.mapping("evaluate()", self.evaluate()))
+        with np.errstate(over="ignore", invalid="ignore"):  # as in a step: a divergence is reported below
+            scores = dict(checks.mapping("evaluate()", self.evaluate()))
         loss = scores.get("loss", 0.0)
         if isinstance(loss, (float, np.floating)) and not math.isfinite(loss):
             raise DivergenceError(self._diverged(f"held-out loss {loss}", self.step))

@@ -15,12 +15,13 @@ def test_it_says_what_a_file_holds_and_how_it_was_trained(trained, command):
         "run/best.npz",
         "lora: r 2, lora_alpha 8, target_modules all-linear",
         "parameters, ",
-        "on 22 rows of my.jsonl",
+        "on 22 rows of my.jsonl, 6 steps of 4",
         "rate 0.006, seed 0",
         "held out  exact",
         "step 6",
     ):
         assert part in said
+    assert "use_dora" not in said and "None" not in said
 
 
 def test_json_has_it_all(trained, command):

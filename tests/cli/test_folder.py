@@ -46,6 +46,19 @@ def test_an_error_inside_releases_it(tmp_path):
         pass
 
 
+def test_a_folder_in_which_nothing_was_written_is_not_left_behind(tmp_path):
+    for name, made_before in (("new", False), ("old", True)):
+        path = tmp_path / name
+        if made_before:
+            path.mkdir()
+        with pytest.raises(KeyError), RunFolder(path).locked():
+            raise KeyError
+        assert path.exists() == made_before
+    with RunFolder(tmp_path / "new").locked():
+        (tmp_path / "new" / "run.json").write_text("{}", encoding="utf-8")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["run.json"]
+
+
 def test_what_a_run_wrote_is_read(tmp_path):
     folder = RunFolder(tmp_path / "new")
     assert folder.read() is None and folder.kept_step() == 0

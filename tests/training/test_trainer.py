@@ -343,6 +343,13 @@ def test_a_held_out_loss_that_is_not_a_number_is_divergence():
         make(evaluate=scores(float("nan"))).train()
 
 
+def test_an_evaluation_that_overflows_says_nothing_but_its_scores():
+    def overflows():
+        return {"loss": float((1 / (np.full(1, 1e38, np.float32) * np.float32(10)))[0])}
+
+    assert make(evaluate=overflows, max_steps=2).train()["eval"][-1]["loss"] == 0.0
+
+
 def test_parameters_that_are_not_finite_are_not_saved(tmp_path):
     trainer = make(tmp_path, save_steps=1, max_steps=3)
     step = trainer.optimizer.step
