@@ -60,7 +60,7 @@ def read_entry(file: BinaryIO, file_size: int) -> Entry | None:
         file.seek(offset)
         return None
     crc, name_length = struct.unpack("<14xL8xH2x", head)
-    head += file.read(name_length + 20)
+    head += file.read(min(name_length + 20, file_size - offset - 30))  # a forged length asks for no more than there is
     name = head[30 : 30 + name_length].decode()
     size = int.from_bytes(head[-8:], "little")
     entry = Entry(name, size, crc, offset)

@@ -586,6 +586,15 @@ def hinted(function):
     return function.__init__ if inspect.isclass(function) else inspect.unwrap(function)
 
 
+FOREIGN = {"load_llama", "save_llama", "load_peft_adapter", "save_peft_adapter"}  # files of the hf extra
+
+
+@pytest.fixture(autouse=True)
+def needed_packages(request):
+    if request.node.callspec.params["name"] in FOREIGN if hasattr(request.node, "callspec") else False:
+        pytest.importorskip("safetensors")
+
+
 @pytest.mark.parametrize("name", CALLS)
 def test_the_call_without_a_bad_argument_works(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

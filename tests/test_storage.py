@@ -223,6 +223,20 @@ def test_an_entry_that_declares_more_than_there_is(path, saved):
     refused(path, "'a.npy' declares 1099511627776 bytes")
 
 
+def test_a_name_that_declares_more_than_there_is_asks_for_no_more(path, saved):
+    content = bytearray(saved.read_bytes())
+    content[26:28] = b"\xff\xff"  # the length of the first entry's name
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="save it again"):
+        load_arrays(path)
+    tracemalloc.start()
+    with pytest.raises(ValueError):
+        load_arrays(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * len(content) + 2**14
+
+
 def test_metadata_costs_no_more_memory_than_was_reckoned():
     for text in (
         "[]",

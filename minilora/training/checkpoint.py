@@ -95,7 +95,10 @@ def load_checkpoint(
     for name, array in arrays.items():
         part, _, rest = name.partition("/")
         parts[part][rest] = array
-    optimizer.load_state(parts["optimizer"])
+    try:
+        optimizer.load_state(parts["optimizer"])
+    except ValueError as error:  # values that no step leaves behind
+        raise CheckpointError(f"{path} does not fit this run: {error}; choose a new output_dir") from error
     for name, parameter in parameters.items():
         parameter.value[...] = parts["parameters"][name]
     history = {key: parts["history"][key].tolist() for key in PER_STEP}

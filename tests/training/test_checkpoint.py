@@ -217,6 +217,11 @@ DAMAGES = [
     ("a parameter of another dtype", lambda a, m: a.update({P: a[P].astype(np.float64)}), "dtype float64 instead of"),
     ("a parameter missing", lambda a, m: a.pop(P), "lora_A is missing"),
     ("a parameter too many", lambda a, m: a.update({"parameters/x": a[P]}), "parameters/x is unexpected"),
+    (
+        "a square below zero",
+        lambda a, m: a[M.replace(".m", ".v")].__isub__(1),
+        "0.0.v holds values that no step leaves",
+    ),
     ("moments of another shape", lambda a, m: a.update({M: a[M].ravel().copy()}), "optimizer/0.0.m is an array"),
     ("a negative count of steps", lambda a, m: a.update({"optimizer/steps": np.array(-1)}), "holds a number below 0"),
     ("a gap in the history", lambda a, m: a["history/step"].__iadd__(1), "history/step does not count from 1 to 2"),
