@@ -5,7 +5,7 @@ PARITY := .venv-parity
 BIN := $(VENV)/bin
 EXTRAS := notebooks hf cluster dev
 
-.PHONY: help course notebooks build-notebooks pages figures all-figures redraw check test test-all extras coverage badcalls mutants fuzz hostile soak wheel-smoke lint parity base clean
+.PHONY: help course notebooks build-notebooks pages figures all-figures redraw check test test-all extras coverage badcalls mutants fuzz hostile soak stops wheel-smoke lint parity base clean
 
 help:
 	@echo "make figures   compute and draw the headline figures (under ten minutes on two cores)"
@@ -25,6 +25,7 @@ help:
 	@echo "make fuzz      load thousands of damaged and forged files of each kind and write what became of them (minutes)"
 	@echo "make hostile   the same for foreign files: safetensors, GGUF, npz, folders and adapters (minutes)"
 	@echo "make soak      kill finetune at 100 random moments (KILLS=10 for fewer) and see that --resume loses nothing"
+	@echo "make stops     press Ctrl-C at 40 random moments of figures, often twice, and see how each ends"
 	@echo "make wheel-smoke  build the wheel and use it in an empty environment, away from the checkout"
 	@echo "make lint      style"
 	@echo "make parity    compare with torch, transformers, PEFT and bitsandbytes"
@@ -86,6 +87,9 @@ fuzz: $(VENV)/ready
 
 hostile: $(VENV)-hf/ready-extra
 	OPENBLAS_NUM_THREADS=1 $(VENV)-hf/bin/python tests/interop/hostile.py --out tests/interop/hostile.json
+
+stops: $(VENV)/ready
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python tools/stops.py $(if $(OUT),--out $(OUT))
 
 soak: $(VENV)/ready
 	$(BIN)/python tools/soak.py --kills $(or $(KILLS),100) $(if $(OUT),--out $(OUT))

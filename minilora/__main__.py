@@ -2,7 +2,10 @@
 
 import sys
 
-from minilora.cli import main
-
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        from minilora.cli import program
+
+        program()
+    except KeyboardInterrupt:  # before the command began
+        sys.exit(130)

@@ -13,7 +13,9 @@ Exit codes: 0 fine; 1 something differs or failed; 2 unusable arguments or files
 
 import argparse
 import os
+import signal
 import sys
+from typing import NoReturn
 
 import minilora
 from minilora.cli import (
@@ -32,6 +34,7 @@ from minilora.cli import (
     quantize,
 )
 from minilora.interop.extras import MissingPackage
+from minilora.parallel.processes import interrupts_held
 
 COMMANDS = {
     "example": example,
@@ -53,10 +56,21 @@ FINE, FAILED, UNUSABLE, STOPPED = 0, 1, 2, 130
 WRONG_PATH = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
+def program() -> NoReturn:
+    """`main` as a process: whenever and however often Ctrl-C is pressed, no traceback and the exit code 130."""
+    try:
+        code = main()
+    except KeyboardInterrupt:  # again, while `main` was saying what is kept
+        code = STOPPED
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to stop, and Python would die of it as it ends
+    sys.exit(code)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run a command; returns the exit code (0 fine, 1 something differs or failed, 2 unusable arguments, 130 stopped).
 
-    Raises SystemExit(2) where argparse cannot read `argv`, and SystemExit(0) after --help and --version.
+    Raises SystemExit(2) where argparse cannot read `argv`, SystemExit(0) after --help and --version, and KeyboardInterrupt
+    where Ctrl-C is pressed again while it says what a stopped command has kept.
     """
     parser = _parser()
     args = parser.parse_args(argv)
@@ -67,8 +81,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return command.run(args)
     except KeyboardInterrupt:
-        said = command.stopped(args) if hasattr(command, "stopped") else "nothing was written"
-        print(f"minilora: stopped; {said}", file=sys.stderr)
+        with interrupts_held():  # pressed again, it must not cut off what is said
+            said = command.stopped(args) if hasattr(command, "stopped") else "nothing was written"
+            print(f"minilora: stopped; {said}", file=sys.stderr)
         return STOPPED
     except BrokenPipeError:  # the reader of our output has gone, as after `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again when it ends

@@ -54,6 +54,31 @@ def test_a_command_says_itself_what_stopping_leaves(command, capsys):
     assert capsys.readouterr().err == "minilora: stopped; step 40 is kept\n"
 
 
+AGAIN = """
+import atexit, runpy, signal, sys
+from types import SimpleNamespace
+from minilora.cli.main import COMMANDS
+
+def press(*_):
+    signal.raise_signal(signal.SIGINT)
+
+def stopped(args):
+    press()
+    return "step 40 is kept"
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored
+COMMANDS["try"] = SimpleNamespace(HELP="try", EXAMPLE="", add_arguments=lambda parser: None, run=press, stopped=stopped)
+atexit.register(press)
+sys.argv = ["minilora", "try"]
+runpy.run_module("minilora", run_name="__main__")
+"""
+
+
+def test_ctrl_c_pressed_again_changes_neither_the_words_nor_the_exit_code():
+    done = subprocess.run([sys.executable, "-c", AGAIN], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "minilora: stopped; step 40 is kept\n")
+
+
 def test_a_fault_in_the_code_is_not_hidden(command):
     command(raising(KeyError("a bug")))
     with pytest.raises(KeyError):
