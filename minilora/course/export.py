@@ -1,7 +1,9 @@
 """Committed notebooks as web pages that need no network: formulas become MathML, pictures are inside, links lead to pages."""
 
+import base64
 import html
 import re
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ PAGES = ROOT / "course-pages"  # git ignores it
 _CODE = re.compile(r"(```.*?```|`[^`\n]*`)", re.S)
 _MATH = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$([^$\n]+?)\$(?![\w$])", re.S)
 _PHONE = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+WIDE = 700  # pixels: a wider picture shrunk to a phone's 400 has letters too small to read
 
 
 def mathml(text: str) -> str:
@@ -41,8 +44,8 @@ def page(notebook: Any, title: str) -> str:
     notebook.metadata["title"] = title
     exporter = HTMLExporter(mathjax_url="", require_js_url="", jquery_url="", mermaid_js_url="", widget_renderer_url="")
     body, _ = exporter.from_notebook_node(notebook)
-    alts = (o["metadata"]["image/png"]["alt"] for o in _pictures(notebook))  # nbconvert's own template leaves them out
-    body = re.sub(r'alt="No description has been provided[^"]*"', lambda m: f'alt="{html.escape(next(alts))}"', body)
+    tags = map(_tag, _pictures(notebook))  # nbconvert's own template leaves the texts out
+    body = re.sub(r'alt="No description has been provided[^"]*"\s+class=""', lambda m: next(tags), body)
     body = re.sub(
         r"<script[^>]*>(?:(?!</script>).)*(?:MathJax|https?://)(?:(?!</script>).)*</script>", "", body, flags=re.S
     )
@@ -75,6 +78,19 @@ def export(folder: Path = PAGES, names: list[str] | None = None) -> list[Path]:
 def _pictures(notebook):
     """The outputs that are pictures, in order."""
     return [o for c in notebook.cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})]
+
+
+def _tag(output):
+    """The attributes of a picture: its text, and for a wide one how far it may shrink before a phone scrolls it instead."""
+    alt = html.escape(output["metadata"]["image/png"]["alt"])
+    width = png_width(base64.b64decode(output["data"]["image/png"]))
+    shrunk = f' style="--least: {round(0.7 * width)}px"' if width > WIDE else ""
+    return f'alt="{alt}" class="{"wide" if shrunk else ""}"{shrunk}'
+
+
+def png_width(data: bytes) -> int:
+    """Pixels, from a PNG's header; 0 if there is none."""
+    return struct.unpack(">I", data[16:20])[0] if len(data) >= 24 and data[12:16] == b"IHDR" else 0
 
 
 def _pages(text):

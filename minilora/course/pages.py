@@ -10,17 +10,20 @@ _MONOSPACED = "font: 12px/1.4 var(--jp-code-font-family, monospace); white-space
 ROOT = Path(__file__).resolve().parents[2]
 
 
-# For a page as `jupyter nbconvert --to html` makes it: at phone width code wraps, tables scroll and pictures shrink;
-# in print, folded answers are open.
+# For a page as `jupyter nbconvert --to html` makes it: code wraps; at phone width tables scroll, pictures shrink, and those
+# that would become illegible (class "wide", see export.py) scroll; in print, folded answers are open.
 _CSS = """
+.jp-CodeMirrorEditor pre, .jp-OutputArea-output pre, .highlight pre {
+  white-space: pre-wrap !important; overflow-wrap: anywhere; word-break: normal !important }
 @media (max-width: 600px) {
   .jp-Notebook { padding: 4px !important } .jp-InputPrompt, .jp-OutputPrompt { display: none !important }
   .jp-Cell { padding: 2px !important } .jp-MarkdownOutput { padding: 2px 6px !important }
-  .jp-CodeMirrorEditor pre, .jp-OutputArea-output pre, .highlight pre {
-    white-space: pre-wrap !important; overflow-wrap: anywhere; font-size: 11px !important }
+  .jp-CodeMirrorEditor pre, .jp-OutputArea-output pre, .highlight pre { font-size: 11px !important }
   .jp-RenderedHTMLCommon table { display: block; max-width: 100%; overflow-x: auto; font-size: 11px }
   .jp-RenderedHTMLCommon pre, .jp-RenderedHTMLCommon code { overflow-wrap: anywhere }
   math[display=block] { overflow-x: auto; font-size: 90% }
+  .jp-RenderedImage, .jp-OutputArea-output { overflow-x: auto }
+  .jp-RenderedImage img.wide, .jp-OutputArea-output img.wide { min-width: var(--least) }
 }
 .jp-RenderedImage img, .jp-OutputArea-output img { max-width: 100% !important; height: auto !important }
 details > summary { cursor: pointer; color: #0072B2; font-weight: 600 }

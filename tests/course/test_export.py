@@ -1,6 +1,8 @@
 """Pages that need no network. (Needs the `notebooks` extra; skipped without it.)"""
 
+import base64
 import re
+import struct
 
 import pytest
 
@@ -43,6 +45,23 @@ def test_a_page_loads_nothing():
     assert text.count("<math") == 2 and "mathjax" not in text.lower().replace("mathjax_ignore", "")
     assert 'href="02_lora.html#q3"' in text and "figures/README" not in text
     assert 'alt="a dot"' in text and "<strong>Bold</strong>" in text and "viewport" in text
+
+
+def png(width):
+    """The first bytes of a picture."""
+    return base64.b64encode(b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + struct.pack(">II", width, 100)).decode()
+
+
+@pytest.mark.parametrize(("width", "kept"), [(1000, 'class="wide" style="--least: 700px"'), (600, 'class=""')])
+def test_a_wide_picture_is_not_shrunk_to_a_phone(width, kept):
+    book = notebook()
+    book.cells[2].outputs[0].data["image/png"] = png(width)
+    assert f'alt="a dot" {kept} src="data:image/png' in page(book, "A")
+
+
+def test_the_width_of_what_is_no_picture_is_zero():
+    assert exporting.png_width(b"") == exporting.png_width(b"GIF89a" + b"0" * 40) == 0
+    assert exporting.png_width(base64.b64decode(png(1234))) == 1234
 
 
 def test_both_editions_are_written(tmp_path, monkeypatch):
