@@ -10,6 +10,7 @@ import numpy as np
 from minilora import checks, storage
 from minilora.interop.extras import need
 from minilora.interop.jsonfile import read_json, write_json
+from minilora.interop.sentencepiece import CONTROL, USER_DEFINED, sentencepiece_bpe
 
 TOKENIZER = "tokenizer.json"
 SETTINGS = "tokenizer_config.json"
@@ -22,14 +23,13 @@ PRE_TYPES = {
     "smollm": (
         r"\p{N}",
         GPT2,
-    ),  # digits one by one, and then as GPT-2; transformers' reader of GGUF leaves out the first
+    ),  # digits one by one, and then as GPT-2
     "gpt-2": (GPT2,),
     "llama-bpe": (LLAMA3,),
     "llama3": (LLAMA3,),
     "llama-v3": (LLAMA3,),
 }
 WHOLE_WORDS_FIRST = ("llama-bpe", "llama3", "llama-v3")  # a word that is in the vocabulary is not merged up from bytes
-CONTROL, USER_DEFINED = 3, 4  # types of tokens in GGUF that stand for themselves
 SPECIAL = ("bos", "eos", "pad", "sep", "unk")
 
 
@@ -125,26 +125,44 @@ def load_tokenizer(folder: str | os.PathLike) -> FileTokenizer:
 
 
 def gguf_tokenizer(metadata: Mapping[str, Any], origin: str) -> FileTokenizer:
-    """The tokenizer in the metadata of a GGUF file: byte-level BPE, cut into words as its pre-type says.
+    """The tokenizer in the metadata of a GGUF file: byte-level BPE ("gpt2"), cut into words as its pre-type says, or
+    SentencePiece's BPE ("llama").
 
     ValueError for another model of tokenizer or another pre-type (it is named), and for a vocabulary that does not fit
     together. `origin` is the file's name for messages.
     """
     library = need("tokenizers", f"the tokenizer of {Path(origin).name}")
-    model, pre = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre")
-    if model != "gpt2":
+    model, tokens, kinds = (metadata.get(f"tokenizer.ggml.{name}") for name in ("model", "tokens", "token_type"))
+    if model not in MODELS:
         raise ValueError(
-            f"{origin}: tokenizer.ggml.model must be 'gpt2' (byte-level BPE), got {model!r}; no other is built here"
+            f"{origin}: tokenizer.ggml.model must be 'gpt2' (byte-level BPE) or 'llama' (SentencePiece's BPE), got {model!r}; "
+            "no other is built here"
         )
-    if pre not in PRE_TYPES:
-        raise ValueError(f"{origin}: tokenizer.ggml.pre must be one of {', '.join(PRE_TYPES)}, got {pre!r}")
-    tokens, merges, kinds = (metadata.get(f"tokenizer.ggml.{name}") for name in ("tokens", "merges", "token_type"))
-    if not isinstance(tokens, list) or not isinstance(merges, list) or not tokens:
-        raise ValueError(f"{origin}: tokenizer.ggml.tokens and tokenizer.ggml.merges must be lists of strings")
+    if not isinstance(tokens, list) or not tokens or not all(isinstance(token, str) for token in tokens):
+        raise ValueError(f"{origin}: tokenizer.ggml.tokens must be a list of strings")
     if len(set(tokens)) != len(tokens):
         raise ValueError(f"{origin}: tokenizer.ggml.tokens must all differ")
     if kinds is None or np.shape(kinds) != (len(tokens),):
         raise ValueError(f"{origin}: tokenizer.ggml.token_type must have one entry per token")
+    kinds = np.asarray(kinds).tolist()
+    tokenizer = MODELS[model](library, metadata, tokens, kinds, origin)
+    own = [(token, kind) for token, kind in zip(tokens, kinds, strict=True) if kind in (CONTROL, USER_DEFINED)]
+    tokenizer.add_special_tokens([library.AddedToken(token, special=True) for token, kind in own if kind == CONTROL])
+    tokenizer.add_tokens([library.AddedToken(token) for token, kind in own if kind == USER_DEFINED])
+    names = {"bos": "bos", "eos": "eos", "pad": "padding", "sep": "seperator"}  # sic: GGUF's own spelling
+    special = {name: metadata.get(f"tokenizer.ggml.{key}_token_id") for name, key in names.items()}
+    for name, token in special.items():
+        if token is not None and not (isinstance(token, int) and 0 <= token < len(tokens)):
+            raise ValueError(f"{origin}: the {name} token must lie in 0 .. {len(tokens) - 1}, got {token}")
+    return FileTokenizer(tokenizer, special, metadata.get("tokenizer.chat_template"))
+
+
+def _byte_level(library, metadata, tokens, kinds, origin):
+    pre, merges = metadata.get("tokenizer.ggml.pre"), metadata.get("tokenizer.ggml.merges")
+    if pre not in PRE_TYPES:
+        raise ValueError(f"{origin}: tokenizer.ggml.pre must be one of {', '.join(PRE_TYPES)}, got {pre!r}")
+    if not isinstance(merges, list):
+        raise ValueError(f"{origin}: tokenizer.ggml.merges must be a list of strings")
     pairs = [tuple(merge.split(" ", 1)) for merge in merges]
     try:
         bpe = library.models.BPE(
@@ -157,15 +175,18 @@ def gguf_tokenizer(metadata: Mapping[str, Any], origin: str) -> FileTokenizer:
     bytes_ = library.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.pre_tokenizer = library.pre_tokenizers.Sequence([*splits, bytes_])
     tokenizer.decoder = library.decoders.ByteLevel()
-    own = [(token, kind) for token, kind in zip(tokens, np.asarray(kinds).tolist(), strict=True) if kind in (3, 4)]
-    tokenizer.add_special_tokens([library.AddedToken(token, special=True) for token, kind in own if kind == CONTROL])
-    tokenizer.add_tokens([library.AddedToken(token) for token, kind in own if kind == USER_DEFINED])
-    names = {"bos": "bos", "eos": "eos", "pad": "padding", "sep": "seperator"}  # sic: GGUF's own spelling
-    special = {name: metadata.get(f"tokenizer.ggml.{key}_token_id") for name, key in names.items()}
-    for name, token in special.items():
-        if token is not None and not (isinstance(token, int) and 0 <= token < len(tokens)):
-            raise ValueError(f"{origin}: the {name} token must lie in 0 .. {len(tokens) - 1}, got {token}")
-    return FileTokenizer(tokenizer, special, metadata.get("tokenizer.chat_template"))
+    return tokenizer
+
+
+def _sentencepiece(library, metadata, tokens, kinds, origin):
+    prefix = metadata.get("tokenizer.ggml.add_space_prefix", True)
+    if not isinstance(prefix, bool):
+        raise ValueError(f"{origin}: tokenizer.ggml.add_space_prefix must be true or false, got {prefix!r:.80}")
+    scores = metadata.get("tokenizer.ggml.scores")
+    return sentencepiece_bpe(library, tokens, scores, kinds, origin, space_prefix=prefix)
+
+
+MODELS = {"gpt2": _byte_level, "llama": _sentencepiece}  # by GGUF's tokenizer.ggml.model
 
 
 def _special(folder, name, token, tokenizer):

@@ -341,6 +341,14 @@ def write_model(folder):
     write_gguf(small_model(), folder / "model.gguf", "Q4_1")
 
 
+def write_sentencepiece(folder):
+    from ggufs import write_gguf
+
+    scores = [-float(i) for i in range(small_model().config.vocab_size)]
+    changes = {"tokenizer.ggml.model": "llama", "tokenizer.ggml.scores": scores, "tokenizer.ggml.merges": None}
+    write_gguf(small_model(), folder / "sentencepiece.gguf", "Q8_0", changes=changes)
+
+
 def write_folder(folder):
     from minilora.interop import save_llama
 
@@ -389,6 +397,7 @@ def load_adapter_file(path):
 
 FOLDERS = {
     "model.gguf": (write_model, load_model_file),
+    "sentencepiece.gguf": (write_sentencepiece, load_model_file),
     "config.json": (write_folder, load_folder),
     "model.safetensors.index.json": (write_folder, load_folder),
     "tokenizer.json": (write_tokenizer, load_tokenizer_file),

@@ -66,7 +66,8 @@ def test_what_is_q4_1_can_stay_in_four_bits(model, tmp_path):
         ({"llama.rope.scaling.type": "yarn", "llama.rope.scaling.factor": 2.0}, "linear or llama3, got 'yarn'"),
         ({"llama.attention.layer_norm_rms_epsilon": None}, "layer_norm_rms_epsilon must be one float"),
         ({"llama.feed_forward_length": 100}, r"up_proj.weight has shape \(96, 64\) instead of \(100, 64\)"),
-        ({"tokenizer.ggml.model": "llama"}, "tokenizer.ggml.model must be 'gpt2'"),
+        ({"tokenizer.ggml.model": "t5"}, "tokenizer.ggml.model must be 'gpt2'.*or 'llama'.*, got 't5'"),
+        ({"tokenizer.ggml.model": "llama"}, "tokenizer.ggml.scores must have one finite number per token"),
         ({"tokenizer.ggml.pre": "qwen2"}, "tokenizer.ggml.pre must be one of smollm"),
     ],
 )
