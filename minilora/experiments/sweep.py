@@ -26,44 +26,68 @@ def tune(
 
     A side is a Run whose `learning_rate` is the guess around which the sweep starts: `reach` rates below and above it,
     each `factor` from the next, with `sweep_seed` alone. While the least loss stands at an end, up to `further` rates are
-    added there. Then come all `seeds` (others than the sweep's, so that the choice does not flatter them) at the best rate
-    and at `width` rates below and above it.
+    added there. Then come all `seeds` at the best rate and at `width` rates below and above it. With a sweep seed that is
+    one of them its run counts among theirs, which costs less and flatters the choice a little.
 
     Of each side: "rates" and "loss" of the sweep (None where a run diverged), "best", the rate with the least loss there,
     and "around": a list over rates of {"rate", "results": what `function` gave, a list over seeds}. `function(run)` gives
     a dict with "loss".
     """
+    done: dict[Run, dict[str, Any]] = {}
+
+    def compute(runs: list[Run]) -> None:
+        missing = [run for run in dict.fromkeys(runs) if run not in done]
+        if missing:
+            done.update(zip(missing, each(function, missing), strict=True))
+
     swept: dict[str, dict[float, float | None]] = {name: {} for name in sides}
     wanted = {name: rates_around(run.learning_rate, factor, reach) for name, run in sides.items()}
     for _ in range(further + 1):
-        runs = [
-            (name, replace(sides[name], learning_rate=rate, seed=sweep_seed))
+        runs = {
+            (name, rate): replace(sides[name], learning_rate=rate, seed=sweep_seed)
             for name, rates in wanted.items()
             for rate in rates
-        ]
-        for (name, run), result in zip(runs, each(function, [run for _, run in runs]), strict=True):
-            swept[name][run.learning_rate] = result["loss"]
+        }
+        compute(list(runs.values()))
+        for (name, rate), run in runs.items():
+            swept[name][rate] = done[run]["loss"]
         wanted = {name: beyond(swept[name], factor) for name in sides}
         if not any(wanted.values()):
             break
     best = {name: least(losses) for name, losses in swept.items()}
-    runs = [
-        (name, replace(run, learning_rate=rate, seed=seed))
+    around = {
+        name: {
+            rate: [replace(run, learning_rate=rate, seed=seed) for seed in seeds]
+            for rate in rates_around(best[name], factor, width)
+        }
         for name, run in sides.items()
-        for rate in rates_around(best[name], factor, width)
-        for seed in seeds
-    ]
-    around: dict[str, dict[float, list]] = {name: {} for name in sides}
-    for (name, run), result in zip(runs, each(function, [run for _, run in runs]), strict=True):
-        around[name].setdefault(run.learning_rate, []).append(result)
+    }
+    compute([run for rates in around.values() for runs in rates.values() for run in runs])
     return {
         name: {
             "rates": sorted(losses),
             "loss": [losses[rate] for rate in sorted(losses)],
             "best": best[name],
-            "around": [{"rate": rate, "results": results} for rate, results in around[name].items()],
+            "around": [{"rate": rate, "results": [done[run] for run in runs]} for rate, runs in around[name].items()],
         }
         for name, losses in swept.items()
+    }
+
+
+def at_best(side: Mapping[str, Any]) -> dict[str, Any]:
+    """What `tune` gave of one side, as a figure keeps it: "rates" and "sweep" (their losses with the sweep's seed), the
+    "best" rate, by the median over seeds where several were run with all, and there "loss" and "exact", lists over seeds.
+    """
+    whole = [point for point in side["around"] if all(r["loss"] is not None for r in point["results"])]
+    if not whole:
+        raise ValueError(f"side must hold a rate at which no seed diverged, got {[p['rate'] for p in side['around']]}")
+    best = min(whole, key=lambda point: np.median([result["loss"] for result in point["results"]]))
+    return {
+        "rates": side["rates"],
+        "sweep": side["loss"],
+        "best": best["rate"],
+        "loss": [result["loss"] for result in best["results"]],
+        "exact": [result["exact"] for result in best["results"]],
     }
 
 
@@ -81,13 +105,14 @@ def least(losses: Mapping[float, float | None]) -> float:
 
 
 def beyond(losses: Mapping[float, float | None], factor: float) -> list[float]:
-    """The next rate, where the least loss stands at an end of the sweep; else none."""
+    """The next rate, where the least loss stands at an end of the sweep and is less than its neighbour's; else none."""
+    rates = sorted(losses)
     if all(loss is None for loss in losses.values()):
-        return [rates_around(min(losses), factor, 1)[0]]
+        return [rates_around(rates[0], factor, 1)[0]]
     best = least(losses)
-    if best == min(losses):
-        return [rates_around(best, factor, 1)[0]]
-    return [rates_around(best, factor, 1)[2]] if best == max(losses) else []
+    if len(rates) > 1 and (losses[rates[1]] == losses[best] if best == rates[0] else best != rates[-1]):
+        return []
+    return [rates_around(best, factor, 1)[0 if best == rates[0] else 2]]
 
 
 def valley(rates: Sequence[float], losses: Sequence[float | None]) -> tuple[float, float]:

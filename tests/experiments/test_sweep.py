@@ -5,7 +5,7 @@ import math
 import pytest
 
 from minilora.experiments.finetuning import Run
-from minilora.experiments.sweep import beyond, least, rates_around, tune, valley
+from minilora.experiments.sweep import at_best, beyond, least, rates_around, tune, valley
 
 SIDES = {"left": Run("dates", 0.001, 0), "right": Run("roman", 0.004, 0)}
 
@@ -31,6 +31,12 @@ def test_one_seed_sweeps_and_other_seeds_run_at_the_best():
         assert around["rate"] == 0.002 and [result["seed"] for result in around["results"]] == [0, 1, 2]
     assert {run.seed for run in asked if run.learning_rate != 0.002} == {100}
     assert {run.task for run in asked} == {"dates", "roman"}
+
+
+def test_a_sweep_with_one_of_the_seeds_is_not_run_again():
+    numbers, asked = asked_of(0.002, SIDES, sweep_seed=1)
+    assert len(asked) == len(set(asked)) == 2 * (5 + 2)
+    assert [result["seed"] for result in numbers["left"]["around"][0]["results"]] == [0, 1, 2]
 
 
 def test_an_end_that_is_best_is_gone_beyond_until_it_is_not():
@@ -65,6 +71,25 @@ def test_the_least_and_what_lies_beyond_it():
     assert beyond({0.1: None, 0.2: 3.0, 0.4: 2.0}, 2) == [0.8]
     assert beyond({0.1: 1.0, 0.2: 3.0}, 2) == [0.05]
     assert beyond({0.1: 4.0, 0.2: 3.0, 0.4: 5.0}, 2) == []
+    assert beyond({0.1: 3.0, 0.2: 3.0, 0.4: 3.0}, 2) == []  # flat: nothing to look for
+    assert beyond({0.2: 3.0}, 2) == [0.1] and beyond({0.1: 4.0, 0.2: 3.0}, 2) == [0.4]
+
+
+def test_at_best_keeps_the_rate_that_is_best_over_all_seeds():
+    def point(rate, *losses):
+        return {"rate": rate, "results": [{"loss": loss, "exact": 0.5} for loss in losses]}
+
+    around = [point(0.1, 3.0, 3.0, 3.0), point(0.2, 9.0, 1.0, 2.0), point(0.4, 0.0, None, 0.0)]
+    side = {"rates": [0.1, 0.2, 0.4], "loss": [1.0, 2.0, None], "best": 0.1, "around": around}
+    assert at_best(side) == {
+        "rates": [0.1, 0.2, 0.4],
+        "sweep": [1.0, 2.0, None],
+        "best": 0.2,
+        "loss": [9.0, 1.0, 2.0],
+        "exact": [0.5, 0.5, 0.5],
+    }
+    with pytest.raises(ValueError, match="side must hold a rate at which no seed diverged"):
+        at_best(side | {"around": around[2:]})
 
 
 def test_the_valley_of_a_parabola_is_its_bottom():

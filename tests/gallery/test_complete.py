@@ -1,0 +1,129 @@
+"""Every committed JSON holds the runs that its config names: no seed, rate, method or code is missing, and none is extra.
+
+The experiment is run again with stand-ins for its runs, which take no time and give results of the right form; what comes
+of them must have the keys and the lengths of what is committed. Figures that take seconds are computed again by
+`figures --check --fast`, which compares their numbers, too.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import is_dataclass
+
+import pytest
+
+from minilora import gallery
+from minilora.experiments.finetuning import Run
+from minilora.gallery.build import rounded
+
+SWEPT = {
+    "rates",
+    "sweep",
+}  # a sweep continues beyond an end that is best: it has at least the rates that it starts with
+SLOW = [figure for figure in gallery.FIGURES if not figure.fast]
+
+
+def run_result(run):
+    """What a fine-tuning run gives, and what the studies that measure more add to it."""
+    steps = range(run.eval_steps or run.steps, run.steps + 1, run.eval_steps or run.steps)
+    scores = {"loss": 1.0, "exact": 0.5, "text": 2.0}
+    if run.score_training:
+        scores |= {"train_loss": 1.0, "train_exact": 0.5}
+    return {
+        "before": 9.0,
+        "parameters": 7,
+        "curve": [{"step": step} | scores for step in steps],
+        "gradient": {"lora_A": [0.0] * run.steps, "lora_B": [1.0] * run.steps},
+        "alphas": [8.0] * 35,
+        "text_before": 1.5,
+    } | scores
+
+
+def optimal_code(item):
+    config, *_ = item
+    codes = dict.fromkeys([*config.codes, "pinned", "signed"], 0.1)
+    measures = ("mean absolute", "rms")
+    levels = {f"{name}, {measure}": [0.0] * 16 for name in ("pinned", "signed") for measure in measures}
+    return {"use": [1 / 16] * 16, "error": dict.fromkeys(measures, codes), "levels": levels}
+
+
+def error_by_bits(item):
+    config, *_ = item
+    entry = {key: [1.0] * len(config.block_sizes) for key in ("bits", "rms", "mae")}
+    return {name: dict(entry) for name in (*config.codes, "nf4 double", "lloyd", "lloyd signed")}
+
+
+def quantized_loss(item):
+    _, windows = item
+    return {"losses": [1.0] * windows, "bits": 4.0, "error": 0.1}
+
+
+def methods(item):
+    if is_dataclass(item):
+        return run_result(item) | {"memory": dict.fromkeys(("weights", "gradients", "optimizer", "activations"), 1)}
+    runs, _ = item
+    return [1.0] * len(runs)
+
+
+STAND_INS = {
+    "optimal_code": optimal_code,
+    "error_by_bits": error_by_bits,
+    "quantized_loss": quantized_loss,
+    "methods": methods,
+}
+
+
+def stand_in(figure):
+    """The stand-in of a figure's runs; a fine-tuning run needs none of its own."""
+
+    def each(function, items):
+        items = list(items)
+        own = STAND_INS.get(figure.name)
+        if own is None and not all(isinstance(item, Run) for item in items):
+            pytest.skip(f"STAND_INS has none for the runs of {figure.name}; add what one of them gives")
+        return [(own or run_result)(item) for item in items]
+
+    return each
+
+
+def missing(stored, named, path="") -> Iterator[str]:
+    """Where two trees differ in keys or lengths, or a number stands instead of a list."""
+    if isinstance(named, dict) and isinstance(stored, dict):
+        if stored.keys() != named.keys():
+            yield f"{path}: stored {sorted(stored)}, the config names {sorted(named)}"
+        for key in stored.keys() & named.keys():
+            yield from missing(stored[key], named[key], f"{path}/{key}")
+    elif isinstance(named, list) and isinstance(stored, list):
+        swept = path.rpartition("/")[2] in SWEPT and len(stored) > len(named)
+        if len(stored) != len(named) and not swept:
+            yield f"{path}: stored {len(stored)}, the config names {len(named)}"
+        for i, (one, other) in enumerate(zip(stored, named, strict=False)):
+            yield from missing(one, other, f"{path}/{i}")
+    elif isinstance(named, (dict, list)) or isinstance(stored, (dict, list)):
+        yield f"{path}: stored {stored!r:.40}, the config names {named!r:.40}"
+
+
+@pytest.mark.parametrize("figure", SLOW, ids=lambda figure: figure.name)
+def test_the_committed_numbers_hold_the_runs_that_the_config_names(figure):
+    named = rounded(figure.experiment.run(figure.experiment.Config(), stand_in(figure)))
+    stored = gallery.load(figure, gallery.COMMITTED)["numbers"]
+    assert list(missing(stored, json.loads(json.dumps(named)))) == []
+
+
+def test_a_missing_seed_rate_or_method_is_seen():
+    (rank_fit,) = gallery.select(["rank_fit"])
+    named = rounded(rank_fit.experiment.run(rank_fit.experiment.Config(), stand_in(rank_fit)))
+    stored = json.loads(json.dumps(named))
+    task = next(iter(stored["tasks"].values()))
+    some = next(iter(task["loss"]))
+    task["loss"][some].pop()
+    task["exact"].pop(some)
+    one, two = sorted(missing(stored, named))
+    assert "/exact: stored" in one and f"/loss/{some}: stored 2, the config names 3" in two
+
+
+def test_a_sweep_may_hold_more_rates_than_it_starts_with_and_not_fewer():
+    named = {"rates": [1, 2, 3], "loss": [1, 2, 3]}
+    assert list(missing(named | {"rates": [1, 2, 3, 4]}, named)) == []
+    assert list(missing(named | {"rates": [1, 2]}, named)) == ["/rates: stored 2, the config names 3"]
+    assert list(missing(named | {"loss": [1, 2, 3, 4]}, named)) == ["/loss: stored 4, the config names 3"]
+    assert list(missing({"loss": 1.0}, {"loss": [1.0]})) == ["/loss: stored 1.0, the config names [1.0]"]
