@@ -149,7 +149,7 @@ def read_array(file: BinaryIO, entry: Entry) -> np.ndarray:
     shape = tuple(int(number) for number in re.findall(r"\d+", shape_text))
     if descr not in DTYPES or repr(shape) != shape_text:
         raise ValueError(
-            f"the array {name} has the dtype {descr!r} and the shape {_short(shape_text)}, which cannot be"
+            f"the array {name} has the dtype {descr!r} and the shape {_short(shape_text)}, which is impossible"
         )
     dtype = np.dtype(descr)
     if math.prod(shape) * dtype.itemsize != entry.size - len(header):

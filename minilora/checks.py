@@ -1,4 +1,4 @@
-"""Argument checks with one voice: "X must be ..., got ...; do ...": the argument, the value seen, and what would do.
+"""Argument checks with one voice: "X must be ..., got ...; do ...": the argument, the value seen, and what to do.
 
 The foundation under every folder: it imports numpy alone, and everything else may import it. Each check returns the
 value as a plain Python number, str or array, and callers keep what is returned: a `np.int8` that passes is an `int`
@@ -164,7 +164,7 @@ def float_dtype(name: str, value: Any) -> np.dtype:
 
 
 def array(name: str, value: Any, *, ndim: tuple[int, ...] | None = None) -> np.ndarray:
-    """`value` if it is a non-empty numpy array; `ndim` lists the numbers of axes that will do.
+    """`value` if it is a non-empty numpy array; `ndim` lists the numbers of axes that are allowed.
 
     Masked arrays are refused, for numpy's functions would silently compute with what is masked; np.matrix as well,
     where * means something else. A memory map is welcome.
@@ -184,7 +184,7 @@ def array(name: str, value: Any, *, ndim: tuple[int, ...] | None = None) -> np.n
 
 
 def float_array(name: str, value: Any, *, ndim: tuple[int, ...] | None = None) -> np.ndarray:
-    """`value` as a non-empty float32 or float64 array, uncopied; `ndim` lists the numbers of axes that will do."""
+    """`value` as a non-empty float32 or float64 array, uncopied; `ndim` lists the numbers of axes that are allowed."""
     if not isinstance(value, np.ndarray):
         raise TypeError(f"{name} must be a numpy array of float32 or float64, got {shown(value)}")
     if value.dtype not in (np.float32, np.float64):

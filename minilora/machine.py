@@ -44,7 +44,7 @@ def in_threads(work: Callable, items: Sequence) -> None:
     """work(item) for every item, shared among `threads()` threads where there are several items; raises what it raises.
 
     No item may need another's result, nor write where another writes. numpy releases the GIL while it computes, so
-    this pays where an item takes a tenth of a millisecond and more. Who takes which item changes no bit.
+    this pays where an item takes a tenth of a millisecond and more. The bits do not depend on which thread takes which item.
     """
     count = min(threads(), len(items))
     if count <= 1 or threading.current_thread().name.startswith(POOL_NAME):  # a worker itself must not wait for others

@@ -85,7 +85,7 @@ def nullable(item: Check) -> Check:
 def config(cls: type, optional: Collection[str] = ()) -> Check:
     """A check that builds the dataclass `cls` from an object with exactly its fields; its own checks decide on values.
 
-    A value that `cls` would replace (null by a default) is refused: files hold what was at work. `optional`: fields that
+    A value that `cls` would replace (null by a default) is refused: a file must hold the values that were used. `optional`: fields that
     files from before they existed lack; they take their default.
     """
     fields = {field.name: _anything for field in dataclasses.fields(cls) if field.init}

@@ -38,21 +38,21 @@ def public_functions(module):
 
 def missing(function):
     signature = inspect.signature(function)
-    found = [
+    gaps = [
         name
         for name, parameter in signature.parameters.items()
         if parameter.annotation is parameter.empty and name not in ("self", "cls")
     ]
     if signature.return_annotation is signature.empty and function.__name__ != "__init__":
-        found.append("return")
-    return found
+        gaps.append("return")
+    return gaps
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_every_public_function_is_hinted(name):
     module = importlib.import_module(name)
-    found = {key: gaps for key, function in public_functions(module) if (gaps := missing(function))}
-    assert not found
+    gaps_of = {key: gaps for key, function in public_functions(module) if (gaps := missing(function))}
+    assert not gaps_of
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -77,11 +77,11 @@ def run(names, jobs):
 def verdicts():
     """{mutant: killed, survived, no test reaches it, or None where it has not been run}"""
     words = {0: SURVIVED, 5: UNTESTED, 33: UNTESTED, None: None}  # any other exit code is a failure or a timeout
-    found = {}
+    verdict = {}
     for path in sorted(FOLDER.rglob("*.meta")):
         codes = json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"]
-        found |= {name: words.get(code, KILLED) for name, code in codes.items()}
-    return found
+        verdict |= {name: words.get(code, KILLED) for name, code in codes.items()}
+    return verdict
 
 
 def report(names, options):

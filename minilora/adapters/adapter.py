@@ -12,7 +12,7 @@ from minilora.nn.module import Constant, Module, Parameter
 class Adapter(Protocol):
     """What is trained instead of the weights. It owns its config: handed in once, kept, and written to disk with it.
 
-    One layer's part of an adapter has this face (`LoRA`), and so has an adapter of a whole model (`get_adapter`).
+    One layer's part of an adapter has this interface (`LoRA`), and so has an adapter of a whole model (`get_adapter`).
     """
 
     config: Any
@@ -57,7 +57,7 @@ class AdapterLayer(Module):
     found from outside (`named_parameters`), by their own names: "q_proj.lora_A".
     """
 
-    why_not_merged = "its layer knows no merged form"
+    why_not_merged = "its layer has no merged form"
 
     def __init__(self, base_layer: Module):
         self.base_layer = checks.instance("base_layer", base_layer, Module)

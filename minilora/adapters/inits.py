@@ -36,7 +36,7 @@ def pissa(weight: np.ndarray, r: int, scaling: float) -> Matrices:
 def loftq(
     weight: np.ndarray, r: int, scaling: float, quantized: Quantized, iterations: int = 1
 ) -> tuple[Matrices, Matrices]:
-    """((A, B), (start_A, start_B)), so that quantized(W - s start_B start_A) + s B A comes near W.
+    """((A, B), (start_A, start_B)), so that quantized(W - s start_B start_A) + s B A is close to W.
 
     Each iteration quantizes what the low-rank part leaves of W, at first all of it, then fits the low-rank part to what
     quantizing lost. `quantized`: w -> w after quantizing and decoding.    Li et al. 2023 (arXiv 2310.08659), algorithm 1

@@ -132,7 +132,7 @@ def optimizer_bytes(setup: Setup) -> int:
 def activation_bytes(setup: Setup, batch_size: int, length: int) -> int:
     """Bytes that one forward of the loss keeps for its backward, for `batch_size` rows of `length` tokens.
 
-    With gradient checkpointing: the input of every block, and one block at work. Integers (token ids, labels) and
+    With gradient checkpointing: the input of every block, and all of one block. Integers (token ids, labels) and
     tables that all steps share (RoPE's angles) are not counted.
     """
     checks.instance("setup", setup, Setup)

@@ -345,7 +345,7 @@ def _activations(model, trainer, settings, batch_size, length, config) -> int:
 
 @contextmanager
 def _stops_at_a_step(trainer: Trainer) -> Iterator[None]:
-    """Inside, the first Ctrl-C stops the trainer after the step at work, with a checkpoint; a second one at once."""
+    """Inside, the first Ctrl-C stops the trainer after the current step, with a checkpoint; a second one at once."""
 
     def ask(number, frame):
         trainer.stop()

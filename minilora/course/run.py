@@ -94,16 +94,16 @@ def compare(lesson: str, edition: str) -> Report:
 
 def texts(cell: Any) -> str:
     """All text that a cell put out: streams, plain text of results and Markdown; pictures are left out."""
-    found = []
+    texts = []
     for output in cell.outputs:
         data = output.get("data", {})
         if output.output_type == "stream":
-            found.append(output.text)
+            texts.append(output.text)
         elif "text/markdown" in data:
-            found.append(data["text/markdown"])
+            texts.append(data["text/markdown"])
         elif not any(kind.startswith("image/") for kind in data):
-            found.append(data.get("text/plain", ""))
-    return "\n".join(found)
+            texts.append(data.get("text/plain", ""))
+    return "\n".join(texts)
 
 
 def tolerance(cell: Any) -> float:

@@ -1,4 +1,4 @@
-"""From a file of one's own to records: JSONL, CSV or plain text, with an account of every line."""
+"""From your own file to records: JSONL, CSV or plain text, with an account of every line."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ SUFFIXES = (".jsonl", ".csv", ".txt")
 class DataFile:
     """What a file holds. `records[i]` started on line `lines[i]` (counted from 1); `blank` lists the lines passed over.
 
-    A text file has one record a paragraph, with an empty input; `is_text` is then True.
+    A text file has one record per paragraph, with an empty input; `is_text` is then True.
     """
 
     path: Path
@@ -35,7 +35,7 @@ class DataFile:
 
 
 def load_records(path: str | os.PathLike, *, input_field: str = "input", target_field: str = "target") -> list[Record]:
-    """Records of a .jsonl file (one object a line) or a .csv file (a header line), with the two fields named.
+    """Records of a .jsonl file (one object per line) or a .csv file (a header line), with the two fields named.
 
     UTF-8, with or without a byte-order mark; blank lines are passed over. ValueError names file, line and remedy.
     """

@@ -71,7 +71,7 @@ def encode(
     """`encode_records`, with an account of what was cut or dropped.
 
     `truncation`: "error", "input" (the input loses its start; an error where that is not enough), or "drop" (as "input",
-    and where that is not enough the record is left out). ValueError names the record, its length and what would do.
+    and where that is not enough the record is left out). ValueError names the record, its length and what to change.
     """
     if isinstance(records, str) or not isinstance(records, Sequence):
         raise TypeError(f"records must be a list of (input, target) pairs, got {checks.shown(records)}")

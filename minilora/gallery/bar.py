@@ -9,7 +9,7 @@ FORMAT = "{desc} {percentage:3.0f}%|{bar}| {elapsed} so far, {remaining} left"
 class FiguresBar:
     """A bar whose unit is a second of one worker: a figure is as long as its runs took when it was last computed.
 
-    It has the face of `minilora.parallel.Progress` for the runs of the figure at hand. The time left follows from how
+    It is a `minilora.parallel.Progress` for the runs of the current figure. The time left follows from how
     fast the expected seconds go by here, so it fits this machine after the first runs.
     """
 

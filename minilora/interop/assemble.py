@@ -1,4 +1,4 @@
-"""From a source of tensors to a Llama, one tensor at a time: read, quantized if so wished, and forgotten."""
+"""From a source of tensors to a Llama, one tensor at a time: read, quantized on request, and forgotten."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +23,7 @@ def assemble(
     dtype: np.dtype | type = np.float32,
     quantize: str | Mapping[str, Any] | None = None,
 ) -> Llama:
-    """A Llama of `config` with the weights of `tensors`, which bear the model's own paths ("layers.0.mlp.up_proj.weight").
+    """A Llama of `config` with the weights of `tensors`, named by the model's own paths ("layers.0.mlp.up_proj.weight").
 
     `quantize`: None, a code ("nf4"), or the arguments of `quantize_linears` as a dict, {"code": "nf4", "double_quant": True};
     then each target is quantized as it comes, and the dense model never exists. "stored" keeps the targets whose file

@@ -25,7 +25,7 @@ STATE = "quant_state.bitsandbytes__"
 def to_bitsandbytes(q: QuantizedTensor, name: str = "weight", *, dtype: str = "float32") -> dict[str, np.ndarray]:
     """The arrays of a state dict for `q`, under `name` and names that begin with it.
 
-    `dtype`: to what bitsandbytes shall decode. ValueError for a code or a scale code that bitsandbytes does not have.
+    `dtype`: the dtype to which bitsandbytes decodes. ValueError for a code or a scale code that bitsandbytes does not have.
     """
     checks.instance("q", q, QuantizedTensor)
     name = checks.string("name", name)

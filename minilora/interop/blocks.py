@@ -100,7 +100,7 @@ def q8_0(raw: np.ndarray) -> np.ndarray:
 
 
 def through_library(name: str) -> Callable[[np.ndarray], np.ndarray]:
-    """A decoder of the gguf library: the K-quants and their kin."""
+    """A decoder of the gguf library: the K-quants and related formats."""
 
     def decode(raw):
         gguf = need("gguf", f"decoding {name}")

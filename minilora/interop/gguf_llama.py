@@ -50,7 +50,7 @@ KEYS = {
     "rope.dimension_count",
     "rope.freq_base",
     "rope.scaling.factor",
-    "rope.scaling.finetuned",  # a remark
+    "rope.scaling.finetuned",  # a comment
     "rope.scaling.original_context_length",
     "rope.scaling.type",
     "vocab_size",
@@ -145,7 +145,7 @@ def llama_tensors(file: GGUFFile, config: LlamaConfig) -> TensorSource:
 class GGUFTensor(FileTensor):
     """A tensor of a layer. Rows of q and k (`heads` above 0) come back in the order of Hugging Face.
 
-    llama.cpp turns neighboring channels against each other in RoPE, as Meta's code does; Hugging Face, and so do we,
+    llama.cpp rotates pairs of neighboring channels in RoPE, as Meta's code does; Hugging Face, and this package, pair
     the two halves of a head. The rows are permuted accordingly in the file.
     """
 

@@ -108,9 +108,9 @@ def folder_tensors(folder: Path) -> TensorSource:
     if outside := [name for name in place.values() if Path(name).name != name]:
         raise ValueError(f"{folder / INDEX} must name files in its own folder, got {outside[0]!r}")
     shards = {name: SafetensorsFile(folder / name) for name in sorted(set(place.values()))}
-    found = {tensor: name for name, shard in shards.items() for tensor in shard}
-    if found != place or sum(map(len, shards.values())) != len(place):
-        wrong = sorted(t for t in found.keys() | place.keys() if found.get(t) != place.get(t))
+    in_shards = {tensor: name for name, shard in shards.items() for tensor in shard}
+    if in_shards != place or sum(map(len, shards.values())) != len(place):
+        wrong = sorted(t for t in in_shards.keys() | place.keys() if in_shards.get(t) != place.get(t))
         raise ValueError(
             f"{folder / INDEX} does not agree with its shards about {', '.join(wrong) or 'doubled tensors'}"
         )

@@ -1,4 +1,4 @@
-"""JSON files that hold one object: config.json and its kin."""
+"""JSON files that hold one object: config.json and similar files."""
 
 import json
 import os

@@ -40,7 +40,7 @@ class NpzTensor:
         return values if dtype is None else values.astype(dtype, copy=False)
 
     def as_quantized(self, dtype: np.dtype) -> QuantizedTensor | None:
-        """None: what this file holds is no code of ours."""
+        """None: what this file holds is in none of our codes."""
         return None
 
 
@@ -77,7 +77,7 @@ def _header(name, entry):
     else:
         raise ValueError(f"{name} has the .npy version {version}, which is not supported")
     if dtype.str[1:] not in NAMES:
-        raise ValueError(f"{name} holds {dtype}, which is no number of at most 64 bits")
+        raise ValueError(f"{name} holds {dtype}, which is not a number of at most 64 bits")
     return shape, dtype
 
 

@@ -34,9 +34,9 @@ def load_peft_adapter(model: Llama, folder: str | os.PathLike, adapter_name: str
     """Put an adapter that PEFT saved on `model` under `adapter_name`, and make it the active one; returns its config.
 
     LoRA with rsLoRA, rank and alpha patterns, targets by names, regular expression or "all-linear", exclude_modules and
-    layers_to_transform; DoRA; PiSSA, raw or as PEFT converts it (path_initial_model_for_weight_conversion), as its kin
-    must be; prefix tuning and prompt tuning.
-    Whether the base is the one it was trained on PEFT's files do not say.
+    layers_to_transform; DoRA; PiSSA, raw or as PEFT converts it (path_initial_model_for_weight_conversion); OLoRA
+    and CorDA as converted alone; prefix tuning and prompt tuning.
+    PEFT's files do not say on which base the adapter was trained, so that is not checked.
     Raises FileNotFoundError, ImportError where safetensors is not installed, or ValueError, before anything is changed:
     for an option that is not built here, which it names, and for tensors that do not fit, listing each.
     """

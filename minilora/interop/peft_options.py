@@ -18,10 +18,10 @@ REMARKS = {
     "auto_mapping",
     "base_model_name_or_path",
     "inference_mode",
-    "megatron_core",  # heard only beside megatron_config
+    "megatron_core",  # read only together with megatron_config
     "peft_type",  # read before
     "peft_version",
-    "qalora_group_size",  # heard only beside use_qalora
+    "qalora_group_size",  # read only together with use_qalora
     "revision",
     "runtime_config",
 }

@@ -62,7 +62,7 @@ def write_prompt(model: Llama, adapter: InstalledAdapter) -> tuple[dict[str, Any
         "num_attention_heads": model.config.num_attention_heads,
         "token_dim": model.config.hidden_size,
         "num_transformer_submodules": 1,
-        "prompt_tuning_init": "RANDOM",  # how PEFT shall start before it reads the file
+        "prompt_tuning_init": "RANDOM",  # how PEFT initializes it before it reads the file
     }
     return settings, {NAME: prompt}
 

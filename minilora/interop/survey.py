@@ -1,4 +1,4 @@
-"""How each tensor of a file fares in few bits: its error and its bytes under each code, one tensor in memory at a time."""
+"""What few bits cost each tensor of a file: its error and its bytes under each code, one tensor in memory at a time."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence

@@ -16,7 +16,7 @@ TOKENIZER = "tokenizer.json"
 SETTINGS = "tokenizer_config.json"
 CHAT = "chat_template.jinja"
 
-# Byte-level BPE is told apart by how text is cut into words first. llama.cpp names the ways (src/llama-vocab.cpp).
+# Kinds of byte-level BPE differ in how text is first cut into words. llama.cpp names the ways (src/llama-vocab.cpp).
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 PRE_TYPES = {
@@ -195,7 +195,7 @@ def _special(folder, name, token, tokenizer):
         token = token.get("content")
     if token is None:
         return None
-    found = tokenizer.token_to_id(token) if isinstance(token, str) else None
-    if found is None:
+    token_id = tokenizer.token_to_id(token) if isinstance(token, str) else None
+    if token_id is None:
         raise ValueError(f"{folder / SETTINGS}: {name}_token must be a token of {TOKENIZER}, got {checks.shown(token)}")
-    return found
+    return token_id

@@ -81,7 +81,7 @@ class LlamaConfig:
             keep("head_dim", self.hidden_size // self.num_attention_heads)
         keep("head_dim", checks.integer("head_dim", self.head_dim, low=2, high=LARGEST))
         if self.head_dim % 2:
-            raise ValueError(f"head_dim must be even, got {self.head_dim}; RoPE turns pairs of channels")
+            raise ValueError(f"head_dim must be even, got {self.head_dim}; RoPE rotates pairs of channels")
 
 
 def _rope_scaling(given):

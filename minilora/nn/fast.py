@@ -1,6 +1,6 @@
 """The same math in blocks that stay in the cache, one function here beside each plain one in `ops`.
 
-What is computed stands in `ops`; how it is cut stands here. tests/nn/test_fast.py holds each pair equal, forward and
+`ops` says what is computed; this file says how it is cut into blocks. tests/nn/test_fast.py holds each pair equal, forward and
 backward. Between forward and backward these keep less: what is cheap is computed again. Shape letters: `config.py`.
 """
 
@@ -114,7 +114,7 @@ def _ready_to_join(x, B, H):
     return out.reshape(B, -1, H, d).swapaxes(1, 2)
 
 
-@functools.lru_cache(maxsize=8)  # one for each G and dtype at work, not for each length
+@functools.lru_cache(maxsize=8)  # one for each G and dtype in use, not for each length
 def _future(n, G, dtype):
     """Added to the scores of a block's own n positions: minus infinity where the key comes after the query.
 

@@ -169,7 +169,7 @@ class Llama(Module):
     Parameters carry Hugging Face's paths without the leading "model."; a tied head has no parameter of its own.
     """
 
-    virtual_tokens = 0  # positions that what is put on from outside takes before the first token
+    virtual_tokens = 0  # positions before the first token that an adapter's virtual tokens take
 
     def __init__(self, config: LlamaConfig, *, rng: np.random.Generator, dtype: np.dtype | type = np.float32):
         if not isinstance(config, LlamaConfig):
@@ -207,7 +207,7 @@ class Llama(Module):
         return repr(self.config)
 
     def head(self) -> Linear:
-        """The output layer: `lm_head`, or the embedding matrix at work a second time where they are tied."""
+        """The output layer: `lm_head`, or the embedding matrix used a second time where they are tied."""
         if not self.config.tie_word_embeddings:
             return self.lm_head
         V, D = self.embed_tokens.weight.shape

@@ -140,7 +140,7 @@ class Module:
     """A layer: parameters and child layers are its plain attributes (a list of layers counts too).
 
     Paths are dotted, as in Hugging Face: `layers.0.self_attn.q_proj.weight`. What stands in a dict or a tuple is not a child:
-    no path leads to it, and it is neither counted, saved nor trained. That is how a layer keeps what is not at work (the
+    no path leads to it, and it is neither counted, saved nor trained. That is how a layer keeps what is not in use (the
     adapters beside the active one, the layer that a merged one came from).
     """
 

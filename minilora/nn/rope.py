@@ -44,7 +44,7 @@ def rope_frequencies(head_dim: int, theta: float, scaling: Mapping[str, Any] | N
     `scaling`: None, or the (name, value) pairs of a `rope_scaling`. "linear": all positions are divided by the factor
     (Chen et al. 2023, arXiv 2306.15595, eq. 3). "llama3": only slow pairs are, those that turn less than
     low_freq_factor times in the original context; fast ones, above high_freq_factor, stay as they are, and between
-    the two there is a linear passage (Llama 3.1, Hugging Face's `_compute_llama3_parameters`).
+    the two there is a linear transition (Llama 3.1, Hugging Face's `_compute_llama3_parameters`).
     """
     frequency = theta ** (np.arange(0, head_dim, 2) / -head_dim)  # (d/2,)
     if scaling is None:

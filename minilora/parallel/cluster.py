@@ -21,7 +21,7 @@ def on_dask(where: str) -> Iterator[Callable[[Callable, dict[int, Any], Finished
     died is given to another (Dask's `distributed.scheduler.allowed-failures` says how often); a run that raises ends the
     rest. Workers must have this code (a run refuses to compute with other code) and should be started with one thread
     each, so that the numbers are those of `in_processes`.
-    ValueError for an address that is none, or without the extra; RuntimeError if no scheduler or worker answers.
+    ValueError for an invalid address, or without the extra; RuntimeError if no scheduler or worker answers.
     """
     try:
         import distributed

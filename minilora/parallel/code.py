@@ -50,7 +50,8 @@ def _imports(name, path) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             module = importlib.util.resolve_name("." * node.level + (node.module or ""), _package(name, path))
             inner = [f"{module}.{alias.name}" for alias in node.names]
-            named = [one if _file(one) else module for one in inner]  # a module of the package, or what its face names
+            # A module of the package, or a name of its __init__.
+            named = [one if _file(one) else module for one in inner]
         else:
             continue
         yield from (module for module in named if module.split(".")[0] == PACKAGE.name)

@@ -10,7 +10,7 @@ from minilora.parallel.processes import in_processes
 
 
 class Progress(Protocol):
-    """What is informed of how far the runs are. Bars over one call (below) or over several figures (gallery) have this face."""
+    """What is informed of how far the runs are. Implemented by bars over one call (below) and over several figures (gallery)."""
 
     def begin(self, total: int, kept: int) -> None:
         """`total` runs are wanted, of which `kept` were finished before."""

@@ -18,7 +18,7 @@ class KeptRuns:
     """A folder with a JSON file for each finished run of a function, {"seconds", "result"}.
 
     A file's name is a hash of the function, the item, numpy's version and the code that the function reaches (see
-    `code_fingerprint`): a result of other code is not taken for this one's.
+    `code_fingerprint`): a result of other code is never reused.
     """
 
     def __init__(self, folder: str | os.PathLike, function: Callable):

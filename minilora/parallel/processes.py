@@ -21,7 +21,7 @@ from typing import Any
 
 from minilora.machine import cores, keep_memory
 
-# Two workers with two BLAS threads each would stand in each other's way. Read when numpy is loaded.
+# Two workers with two BLAS threads each would compete for the cores. Read when numpy is loaded.
 ONE_THREAD = {
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
@@ -65,7 +65,7 @@ def in_processes(function: Callable, items: dict[int, Any], finished: Finished, 
 
 
 def one_by_one(function: Callable, items: dict[int, Any], finished: Finished) -> None:
-    """Compute the items here, in order; the same face as `in_processes`."""
+    """Compute the items here, in order; the same interface as `in_processes`."""
     for index, item in items.items():
         start = time.perf_counter()
         try:

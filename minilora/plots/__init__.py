@@ -1,1 +1,1 @@
-"""One draw function a figure: draw(axes, numbers). No computing, no saving."""
+"""One draw function per figure: draw(axes, numbers). No computing, no saving."""

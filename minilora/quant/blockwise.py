@@ -2,7 +2,7 @@
 
 Blocks run over the flattened array and may straddle rows. All work goes through chunks that stay in the processor's cache,
 so temporaries are small beside the result. Chunks of a large array are shared among threads (numpy releases the GIL
-while it computes); which thread takes which chunk changes no bit.
+while it computes); the bits do not depend on which thread takes which chunk.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,7 +1,7 @@
 """Double quantization: the scales of the blocks are themselves stored in eight bits.
 
-Dettmers et al. 2023 (arXiv 2305.14314), section 3. The paper says FP8; the code that everyone runs (bitsandbytes)
-subtracts the mean and uses the dynamic map below. Both, and linear int8, can be chosen here.
+Dettmers et al. 2023 (arXiv 2305.14314), section 3. The paper says FP8; bitsandbytes, its authors' code, subtracts
+the mean and uses the dynamic map below. Both, and linear int8, can be chosen here.
 """
 
 from dataclasses import dataclass

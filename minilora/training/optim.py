@@ -46,7 +46,7 @@ class AdamW:
     def step(self) -> None:
         """Update every parameter that has a gradient."""
         self.steps += 1
-        in_threads(self._update, self._parts)  # each is work of its own: who does it changes no bit
+        in_threads(self._update, self._parts)  # independent of each other: the same bits in any order
 
     def _update(self, part):
         """One step of what stands in `part`, several small parameters as one array."""

@@ -119,7 +119,7 @@ class Trainer:
     `output_dir` holds `log.jsonl` (a line per step and per evaluation), `checkpoint.npz` every `save_steps`, and
     `best.npz` whenever an evaluation is the best so far. A run that finds a checkpoint of its own there resumes from it.
     `save_model(path)`: how to write best.npz; by default it holds the trainable parameters under their paths.
-    `optimizer`: one of your own (AdamW's face) over trainable parameters of `model`; what it decides, such as the rate,
+    `optimizer`: one of your own (with AdamW's interface) over trainable parameters of `model`; what it decides, such as the rate,
     must then be left at its default in `config`. `progress` shows loss, rate, tokens per second and the time left.
     `history`: {"step", "loss", "learning_rate" (of the first group), "grad_norm": one entry per step, "eval": one dict
     per evaluation}; `minilora.training.as_arrays` makes arrays of it.
@@ -202,7 +202,7 @@ class Trainer:
         return self.history
 
     def stop(self) -> None:
-        """Make `train` return after the step at work, with a checkpoint if it saves any; safe in a signal handler."""
+        """Make `train` return after the current step, with a checkpoint if it saves any; safe in a signal handler."""
         self._stop = True
 
     @property
@@ -344,7 +344,9 @@ class Trainer:
 
     def _checked(self, optimizer):
         if not all(hasattr(optimizer, name) for name in ("groups", "step", "zero_grad", "state", "load_state")):
-            raise TypeError(f"optimizer must be an AdamW or have its face, got {checks.shown(optimizer)}")
+            raise TypeError(
+                f"optimizer must be an AdamW or have its attributes and methods, got {checks.shown(optimizer)}"
+            )
         defaults = {field.name: field.default for field in fields(TrainingConfig)}
         if overridden := [name for name in OPTIMIZER_FIELDS if getattr(self.config, name) != defaults[name]]:
             raise ValueError(

@@ -41,7 +41,7 @@ def test_a_page_loads_nothing():
     loaded = re.findall(
         r"(?:src|href)=[\"'](https?:[^\"']+)|url\([\"']?(https?:[^)\"']+)|from [\"'](https?:[^\"']+)", text
     )
-    assert [url for found in loaded for url in found if url] == ["https://arxiv.org/abs/1"]
+    assert [url for urls in loaded for url in urls if url] == ["https://arxiv.org/abs/1"]
     assert text.count("<math") == 2 and "mathjax" not in text.lower().replace("mathjax_ignore", "")
     assert 'href="02_lora.html#q3"' in text and "figures/README" not in text
     assert 'alt="a dot"' in text and "<strong>Bold</strong>" in text and "viewport" in text

@@ -9,9 +9,9 @@ from minilora.course import numbers, pages
 
 @pytest.fixture
 def shown(monkeypatch):
-    found = []
-    monkeypatch.setattr(pages, "markdown", found.append)
-    return found
+    shown = []
+    monkeypatch.setattr(pages, "markdown", shown.append)
+    return shown
 
 
 def test_a_table_aligns_numbers_and_keeps_four_digits(shown):

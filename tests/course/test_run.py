@@ -66,8 +66,8 @@ def test_texts_leave_pictures_out():
     ],
 )
 def test_blemishes_are_named(cell, words):
-    found = list(blemishes(Cell(cells=[cell])))
-    assert len(found) == 1 and words in found[0]
+    faults = list(blemishes(Cell(cells=[cell])))
+    assert len(faults) == 1 and words in faults[0]
     assert not list(blemishes(Cell(cells=[code(Output(output_type="stream", name="stdout", text="fine"))])))
 
 

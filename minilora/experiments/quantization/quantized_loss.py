@@ -46,12 +46,12 @@ def run(config: Config = Config(), each: Callable = map) -> dict:
     """
     ids, labels = held_out(config.windows)
     reference = window_losses(load_base(), ids, labels)
-    found = {}
+    by_name = {}
     for setting, result in zip(
         config.settings, each(_one, [(s, config.windows) for s in config.settings]), strict=True
     ):
         difference = np.array(result.pop("losses")) - reference
-        found[setting.name] = result | {
+        by_name[setting.name] = result | {
             "code": setting.code,
             "block_size": setting.block_size,
             "change": float(difference.mean()),
@@ -60,7 +60,7 @@ def run(config: Config = Config(), each: Callable = map) -> dict:
     return {
         "windows": len(reference),
         "float": {"loss": float(reference.mean()), "standard_error": standard_error(reference)},
-        "settings": found,
+        "settings": by_name,
     }
 
 

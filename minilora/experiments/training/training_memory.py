@@ -88,9 +88,9 @@ def formula(setup: memory.Setup, batch_size: int, length: int) -> dict[str, int]
 
 def large(setup: memory.Setup, batch_size: int, length: int) -> dict[str, float]:
     """GB of each of PARTS; Adam's moments in 32 bits beside weights of 16."""
-    found = formula(setup, batch_size, length)
-    found["optimizer"] = memory.optimizer_bytes(replace(setup, dtype=np.float32))
-    return {part: size / 1e9 for part, size in found.items()}
+    sizes = formula(setup, batch_size, length)
+    sizes["optimizer"] = memory.optimizer_bytes(replace(setup, dtype=np.float32))
+    return {part: size / 1e9 for part, size in sizes.items()}
 
 
 def counted(item: tuple[Config, str, int, int]) -> dict[str, Any]:

@@ -14,9 +14,9 @@ def test_windows_are_scored_one_by_one():
 
 def test_fewer_bits_cost_more_loss():
     numbers = run(Config(settings=(Setting("nf4"), Setting("nf2"), Setting("nf4", 32)), windows=4))
-    found = numbers["settings"]
-    assert list(found) == ["nf4", "nf2", "nf4, 32"]
-    assert found["nf2"]["change"] > 0.3 > abs(found["nf4"]["change"])
-    assert found["nf4"]["bits"] == 4.5 and found["nf4, 32"]["bits"] == 5
-    assert found["nf4, 32"]["error"] < found["nf4"]["error"] < found["nf2"]["error"]
-    assert np.isfinite(found["nf2"]["standard_error"])
+    settings = numbers["settings"]
+    assert list(settings) == ["nf4", "nf2", "nf4, 32"]
+    assert settings["nf2"]["change"] > 0.3 > abs(settings["nf4"]["change"])
+    assert settings["nf4"]["bits"] == 4.5 and settings["nf4, 32"]["bits"] == 5
+    assert settings["nf4, 32"]["error"] < settings["nf4"]["error"] < settings["nf2"]["error"]
+    assert np.isfinite(settings["nf2"]["standard_error"])

@@ -14,10 +14,10 @@ def cell(name, length=32):
 
 def test_what_is_counted_is_what_the_formula_says():
     assert len(SMALL["cells"]) == 6 * 2
-    for found in SMALL["cells"]:
-        assert found["counted"] == found["formula"] and tuple(found["counted"]) == PARTS
-        kept = sum(size for part, size in found["counted"].items() if part != "weights")
-        assert kept < found["peak"] < 3 * kept + 1_000_000
+    for cell in SMALL["cells"]:
+        assert cell["counted"] == cell["formula"] and tuple(cell["counted"]) == PARTS
+        kept = sum(size for part, size in cell["counted"].items() if part != "weights")
+        assert kept < cell["peak"] < 3 * kept + 1_000_000
 
 
 def test_each_method_saves_what_it_is_for():
