@@ -48,6 +48,15 @@ def test_texts_use_the_words_of_the_field():
     assert not odd, "\n".join(odd)
 
 
+def test_commands_work_in_every_shell():
+    """PowerShell 5.1 does not know `&&`."""
+    pages = [path for path in texts() if path.suffix == ".md"]
+    assert len(pages) > 3
+    for path in pages:
+        for block in re.findall(r"```(?:\w*)\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL):
+            assert "&&" not in block, f"{path.relative_to(ROOT)}: {block}"
+
+
 def test_an_odd_form_is_seen():
     lines = list(odd_forms("1.2 nats a byte\nnats per byte\nHere lies the saving\nthe sign is turned"))
     assert [(number, better) for number, _, better in lines] == [(1, "per"), (3, "this is where"), (4, "is flipped")]

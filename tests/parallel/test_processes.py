@@ -8,10 +8,11 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
-from minilora.parallel import RunFailed, in_processes, one_by_one
+from minilora.parallel import RunFailed, in_processes, one_by_one, processes
 from minilora.parallel.processes import interrupts_held
 
 
@@ -90,6 +91,15 @@ def test_without_processes_one_line_and_one_run_after_another(error, monkeypatch
     assert collect(in_processes, square, range(3)) == [0, 1, 4]
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "one run after another" in said and str(error) in said
+
+
+@pytest.mark.parametrize(("system", "most"), [("nt", 61), ("posix", 100)])
+def test_windows_waits_for_61_workers_at_most(monkeypatch, system, most):
+    counts = []
+    monkeypatch.setattr(processes, "_start", lambda crew, count: counts.append(count) or "this is a test")
+    monkeypatch.setattr(processes, "os", SimpleNamespace(name=system))
+    assert collect(in_processes, square, range(100), workers=200) == [x * x for x in range(100)]
+    assert counts == [most]
 
 
 def test_a_script_without_a_main_guard_gets_one_line_about_it(tmp_path):
