@@ -109,6 +109,17 @@ def test_linear_cross_entropy(check, rng, cut, N):
     check(lambda x, weight: fast.linear_cross_entropy(x, weight, labels), x, weight)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_loss_takes_off_the_maximum(sign):
+    """exp(2000) overflows, exp(-2000) would leave 0 / 0: with logits 2000 apart the loss is their difference or 0."""
+    x, weight = np.full((2, 1), 1000.0 * sign, np.float32), np.array([[1.0], [-1.0]], np.float32)
+    loss, backward = fast.linear_cross_entropy(x, weight, np.array([0, 0]))
+    assert loss == (0 if sign > 0 else 2000)
+    dx, dweight = backward()
+    np.testing.assert_array_equal(dx, np.full((2, 1), 0.0 if sign > 0 else -1.0))
+    assert np.isfinite(dweight).all()
+
+
 def test_the_loss_of_many_rows_is_summed_in_float64():
     """Every row has the loss log 3, so that their mean is that very float32; a float32 sum of them would drift."""
     x, weight = np.zeros((100_000, 2), np.float32), np.ones((3, 2), np.float32)
