@@ -56,6 +56,17 @@ def test_the_base_keeps_its_weights(rng, make_model, ids, step):
     assert base_fingerprint(model) == digest
 
 
+def test_a_merged_weight_is_a_copy(make_model):
+    model = make_model(tie_word_embeddings=False)
+    apply_full(model, FullConfig())
+    layers = dict(adapter_layers(model))
+    assert len(layers) > 20
+    for layer in layers.values():
+        merged = layer.merged()
+        np.testing.assert_array_equal(merged.weight.value, layer.weight.value)
+        assert not np.shares_memory(merged.weight.value, layer.weight.value) and not merged.weight.trainable
+
+
 def test_full_fine_tuning_learns_as_the_bare_model_does(make_model, twin, ids, step):
     model = make_model()
     other = twin(model)

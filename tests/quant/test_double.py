@@ -18,6 +18,15 @@ def test_double_quantization_costs_little_error(rng, scale_code):
 
 
 @pytest.mark.parametrize("scale_code", SCALE_MAPS)
+def test_a_tie_takes_the_lower_value(scale_code):
+    levels = scale_map(scale_code)
+    middles = (levels[:-1] + levels[1:]) * np.float32(0.5)
+    scales = np.concatenate([middles[:255], [1.0]]).astype(np.float32)  # the largest is 1, so nothing is rescaled
+    codes = quantize_scales(scales, scale_code=scale_code, offset=0.0).codes
+    np.testing.assert_array_equal(codes[:-1], np.arange(len(middles[:255])))
+
+
+@pytest.mark.parametrize("scale_code", SCALE_MAPS)
 @pytest.mark.parametrize("n", [1, 255, 256, 257, 600])
 def test_each_scale_takes_the_nearest_value_of_its_block(rng, scale_code, n):
     scales = rng.uniform(0, 3, n).astype(np.float32)
