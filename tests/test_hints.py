@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+import re
 import typing
 
 import pytest
@@ -60,3 +61,19 @@ def test_hints_can_be_resolved(name):
     module = importlib.import_module(name)
     for _, function in public_functions(module):
         typing.get_type_hints(function)
+
+
+FACES = ("", ".nn", ".quant", ".adapters", ".training", ".data", ".interop", ".analysis", ".parallel")
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_what_checks_its_arguments_says_what_it_raises(face):
+    package = importlib.import_module(f"minilora{face}")
+    silent = []
+    for name in package.__all__:
+        thing = getattr(package, name)
+        if callable(thing) and (inspect.isclass(thing) or inspect.isfunction(thing)):
+            checked = re.search(r"\braise \w+Error|\bchecks\.\w+\(", inspect.getsource(thing))
+            if checked and not re.search(r"Error|[Rr]aise", inspect.getdoc(thing) or ""):
+                silent.append(name)
+    assert not silent

@@ -23,7 +23,8 @@ from minilora.nn.module import Module, Parameter, PendingParameter
 @dataclass(frozen=True)
 class BottleneckConfig:
     """`bottleneck_size`: m, the width between the two matrices. `target_modules`: behind which layers, by the ends of their
-    paths: attention and MLP (Houlsby), or ("mlp",) alone (Pfeiffer)."""
+    paths: attention and MLP (Houlsby), or ("mlp",) alone (Pfeiffer). Raises ValueError or TypeError for a setting out
+    of range."""
 
     bottleneck_size: int = 16
     target_modules: tuple[str, ...] = ("self_attn", "mlp")

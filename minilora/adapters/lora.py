@@ -30,7 +30,8 @@ class LoraConfig:
     the weight loses (`loftq_config` says how; with "pissa" it quantizes what is left). See `adapters/inits.py`.
     `use_dora`: a learned magnitude for each output (`adapters/variants.py`). `trainable_alpha`: alpha is learned, one for each
     layer; give it a small learning rate of its own (`training.groups`). `modules_to_save`: layers trained whole beside
-    LoRA, by name or by what they lie below ("norm", "layers.3"); they get no LoRA.
+    LoRA, by name or by what they lie below ("norm", "layers.3"); they get no LoRA. Raises ValueError or TypeError for a
+    setting out of range, or settings that do not go together.
     """
 
     r: int = 8

@@ -18,7 +18,8 @@ from minilora.nn.module import Constant, Module, Parameter, PendingConstant, Pen
 class LoRALinear(AdapterLayer, LinearFace):
     """A linear layer with LoRA beside it, one or several by name (see `AdapterLayer`); `LoRA.__call__` is the math.
 
-    `base_layer` is anything linear: dense, or in four bits (then this is QLoRA).
+    `base_layer` is anything linear: dense, or in four bits (then this is QLoRA). Adding raises ValueError for a name in
+    use or a rank beyond the matrix's.
     """
 
     def add_adapter(self, name: str, config: LoraConfig, *, rng: np.random.Generator) -> None:
@@ -152,7 +153,7 @@ def apply_lora(
 
 
 def lora_layers(model: Module) -> dict[str, LoRALinear]:
-    """Every LoRALinear by its path."""
+    """Every LoRALinear by its path. TypeError unless `model` is a Module."""
     checks.instance("model", model, Module, hint="pass a Llama, or any Module with linear layers")
     return {path: module for path, module in model.named_modules() if isinstance(module, LoRALinear)}
 

@@ -78,7 +78,8 @@ def _kept(layer):
 def unmerge_lora(model: Module) -> list[str]:
     """Put back what `merge_lora` replaced, bit for bit; returns the paths.
 
-    (PEFT subtracts s B A from the merged weight instead, which does not restore W bit for bit.)
+    (PEFT subtracts s B A from the merged weight instead, which does not restore W bit for bit.) ValueError where
+    nothing is merged.
     """
     layers = merged_layers(model)
     if not layers:

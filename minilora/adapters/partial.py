@@ -25,7 +25,10 @@ WHOLE = (Linear, RMSNorm, Embedding)  # layers that are one weight
 
 @dataclass(frozen=True)
 class PartialConfig:
-    """`last_blocks`: train the last so many blocks. `norms`: train every norm's gain. At least one of the two."""
+    """`last_blocks`: train the last so many blocks. `norms`: train every norm's gain. At least one of the two.
+
+    Raises ValueError or TypeError for a setting out of range.
+    """
 
     last_blocks: int = 1
     norms: bool = False
@@ -40,7 +43,10 @@ class PartialConfig:
 
 @dataclass(frozen=True)
 class FullConfig:
-    """`target_modules`: None trains every weight; else only those linear layers (see `match_targets`), as LoRA would."""
+    """`target_modules`: None trains every weight; else only those linear layers (see `match_targets`), as LoRA would.
+
+    Raises TypeError for anything else.
+    """
 
     target_modules: str | tuple[str, ...] | None = None
 

@@ -28,7 +28,7 @@ class PrefixConfig:
     embeddings, which trains more steadily and costs more parameters; else they are the parameters themselves.
     `init_weights`: None draws from N(0, 1), as PEFT does; "zero" (the last layer of the MLP, or all); "vocab": the keys and
     values that the model itself gives to tokens drawn at random, which starts better (Li & Liang, section 7.4), without a
-    projection only.
+    projection only. Raises ValueError or TypeError for a setting out of range, or settings that do not go together.
     """
 
     num_virtual_tokens: int = 8

@@ -20,7 +20,8 @@ class PromptConfig:
 
     `prompt_tuning_init`: "SAMPLE_VOCAB" starts from the embeddings of tokens drawn at random, "RANDOM" from N(0, 1), as PEFT
     does; real embeddings are much smaller, and start better (Lester et al., figure 3b). `init_token_ids`: start from
-    these tokens instead, repeated or cut to length (PEFT's "TEXT").
+    these tokens instead, repeated or cut to length (PEFT's "TEXT"). Raises ValueError or TypeError for a setting out of
+    range.
     """
 
     num_virtual_tokens: int = 8

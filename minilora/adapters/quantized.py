@@ -17,7 +17,8 @@ from minilora.quant import QuantizedTensor, quantize
 class QuantizedLinear(LinearFace):
     """y = x dequantize(q)ᵀ. The weight is decoded for each forward and again for each backward, and never kept.
 
-    x: (..., in)   q: (out, in)   y: (..., out). No parameters: what is in four bits is not trained.
+    x: (..., in)   q: (out, in)   y: (..., out). No parameters: what is in four bits is not trained. ValueError or
+    TypeError unless q holds a matrix of floats.
     """
 
     def __init__(self, q: QuantizedTensor):

@@ -15,7 +15,10 @@ from minilora.quant import QuantizedTensor, quantize
 
 @dataclass(frozen=True)
 class LoftQConfig:
-    """How the weight is quantized beneath an adapter that starts in it: as by `quantize`, and in how many rounds."""
+    """How the weight is quantized beneath an adapter that starts in it: as by `quantize`, and in how many rounds.
+
+    Raises ValueError or TypeError for an unknown code or a setting out of range.
+    """
 
     loftq_iter: int = 1
     code: str = "nf4"

@@ -34,6 +34,7 @@ def base_fingerprint(model: Module) -> str:
     of what is quantized, and each layer's `settings` (head size, RoPE base, norm eps). So it stays the same while
     adapters are put on, trained, switched, merged (with `keep_unmerged`), unmerged and taken off; it changes with any
     weight, with the dtype and with quantization: what was trained over NF4 has learned to correct NF4's errors too.
+    TypeError unless `model` is a Module.
     """
     checks.instance("model", model, Module, hint="pass a Llama, or any Module with linear layers")
     digest = hashlib.sha256()

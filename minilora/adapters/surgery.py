@@ -96,7 +96,10 @@ def delete_adapter(model: Module, adapter_name: str) -> None:
 
 
 def freeze(model: Module) -> None:
-    """Make every parameter of `model` frozen: it ignores gradients, forgets what it has, and no dW is computed for it."""
+    """Make every parameter of `model` frozen: it ignores gradients, forgets what it has, and no dW is computed for it.
+
+    TypeError unless `model` is a Module.
+    """
     for parameter in checks.instance("model", model, Module).parameters():
         parameter.trainable = False
         parameter.zero_grad()
@@ -104,7 +107,7 @@ def freeze(model: Module) -> None:
 
 def count_parameters(model: Module) -> tuple[int, int]:
     """(trainable, all) parameters: those of the base and of the active adapter. Weights in four bits are not parameters
-    and are not counted."""
+    and are not counted. TypeError unless `model` is a Module."""
     parameters = list(checks.instance("model", model, Module).parameters())
     return sum(p.size for p in parameters if p.trainable), sum(p.size for p in parameters)
 

@@ -15,7 +15,10 @@ T = TypeVar("T")
 
 
 def linear_paths(model: Module) -> dict[str, LinearFace]:
-    """Every linear layer by its path, the outermost of a nest (a LoRALinear, not the base within it)."""
+    """Every linear layer by its path, the outermost of a nest (a LoRALinear, not the base within it).
+
+    TypeError unless `model` is a Module.
+    """
     checks.instance("model", model, Module, hint="pass a Llama, or any Module with linear layers")
     layers: dict[str, LinearFace] = {}
     for path, module in model.named_modules():

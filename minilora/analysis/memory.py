@@ -32,7 +32,8 @@ class Setup:
     `lora`: its LoraConfig; None is full fine-tuning, or with `num_virtual_tokens` prefix tuning (without a projection).
     `code`: the code of its quantized linear layers ("nf4"), None where they are dense; `block_size`, `double_quant` as in
     `quantize_linears`. `checkpointing`: gradient checkpointing, where a block keeps its input alone. `dtype` may be float16,
-    too: the formulas only count, and large models are held so.
+    too: the formulas only count, and large models are held so. Raises ValueError or TypeError for settings out of range
+    or that do not go together.
     """
 
     config: LlamaConfig
@@ -85,7 +86,10 @@ def has_formula(lora: LoraConfig) -> bool:
 
 
 def linear_shapes(config: LlamaConfig) -> dict[str, tuple[int, int]]:
-    """(out, in) of every linear layer of a Llama, by path; the head too, unless it is tied to the embedding."""
+    """(out, in) of every linear layer of a Llama, by path; the head too, unless it is tied to the embedding.
+
+    TypeError for anything but a LlamaConfig.
+    """
     checks.instance("config", config, LlamaConfig)
     D, F, d = config.hidden_size, config.intermediate_size, config.head_dim
     H, K = config.num_attention_heads, config.num_key_value_heads
@@ -103,7 +107,10 @@ def linear_shapes(config: LlamaConfig) -> dict[str, tuple[int, int]]:
 
 
 def weight_bytes(setup: Setup) -> int:
-    """Bytes of all weights: embedding, norms, linear layers (dense, or codes and scales) and adapters."""
+    """Bytes of all weights: embedding, norms, linear layers (dense, or codes and scales) and adapters.
+
+    TypeError for anything but a Setup.
+    """
     checks.instance("setup", setup, Setup)
     linears = sum(_linear_bytes(setup, path, *shape) for path, shape in linear_shapes(setup.config).items())
     return linears + setup.dtype.itemsize * (_other_parameters(setup.config) + _adapter_parameters(setup))
@@ -111,7 +118,7 @@ def weight_bytes(setup: Setup) -> int:
 
 def trainable_parameters(setup: Setup) -> int:
     """How many parameters are trained: sum of r (in + out) with LoRA, keys and values of each layer with a prefix; in full
-    fine-tuning all that are not quantized."""
+    fine-tuning all that are not quantized. TypeError for anything but a Setup."""
     if not checks.instance("setup", setup, Setup).full:
         return _adapter_parameters(setup)
     shapes = linear_shapes(setup.config)
@@ -133,7 +140,7 @@ def activation_bytes(setup: Setup, batch_size: int, length: int) -> int:
     """Bytes that one forward of the loss keeps for its backward, for `batch_size` rows of `length` tokens.
 
     With gradient checkpointing: the input of every block, and all of one block. Integers (token ids, labels) and
-    tables that all steps share (RoPE's angles) are not counted.
+    tables that all steps share (RoPE's angles) are not counted. ValueError or TypeError for sizes below 1.
     """
     checks.instance("setup", setup, Setup)
     B = checks.integer("batch_size", batch_size, low=1)
@@ -230,7 +237,10 @@ def _other_parameters(config):
 
 
 def stored_bytes(model: Module) -> int:
-    """Bytes of all weights in a model: parameters, and the codes and scales of quantized layers, each once."""
+    """Bytes of all weights in a model: parameters, and the codes and scales of quantized layers, each once.
+
+    TypeError unless `model` is a Module.
+    """
     checks.instance("model", model, Module)
     arrays = {id(p.value): p.value.nbytes for p in model.parameters()}
     return sum(arrays.values()) + sum(m.nbytes for _, m in model.named_modules() if isinstance(m, QuantizedLinear))
@@ -239,7 +249,8 @@ def stored_bytes(model: Module) -> int:
 def saved_bytes(backward: Callable, model: Module) -> int:
     """Bytes of all floating-point arrays that a backward keeps alive, each buffer once: the activations of its forward.
 
-    Walks the closures that hang on `backward`. Weights of `model` are not counted, nor read-only tables.
+    Walks the closures that hang on `backward`. Weights of `model` are not counted, nor read-only tables. TypeError for
+    what is not a function or a Module.
     """
     checks.function("backward", backward)
     checks.instance("model", model, Module)

@@ -26,7 +26,8 @@ def subspace_similarity(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     first: (r1, in), second: (r2, in), say two lora_A of one layer; V_i: the i first right singular vectors.
     -> (r1, r2), where entry [i - 1, j - 1] is phi(i, j).    Hu et al. 2021 (arXiv 2106.09685), eq. 4 and figure 3
 
-    Two random subspaces of dimensions i and j share phi = max(i, j) / in on average.
+    Two random subspaces of dimensions i and j share phi = max(i, j) / in on average. ValueError or TypeError for what
+    are not two matrices of equal width.
     """
     _matrix("first", first)
     _matrix("second", second)
@@ -43,6 +44,8 @@ def amplification(update: np.ndarray, weight: np.ndarray, r: int) -> float:
 
     update, weight: (out, in). Large where the update's directions are hardly present in W.
     Hu et al. 2021 (arXiv 2106.09685), section 7.3 and table 7
+    ValueError or TypeError for matrices of two shapes, an r out of range, or a W that is zero along all those
+    directions.
     """
     _pair("update", update, "weight", weight)
     u, _, v = svd(update)
@@ -58,7 +61,7 @@ def intruder_dimensions(before: np.ndarray, after: np.ndarray, *, k: int = 10, e
 
     An intruder's cosine with every left singular vector of `before` is below `epsilon` in magnitude. Shuttleworth et al.
     2024 (arXiv 2410.21228), algorithm 1. What they mean is disputed: compare with `norm_matched`, an update just as large
-    and without any learning.
+    and without any learning. ValueError or TypeError for matrices of two shapes, or k or epsilon out of range.
     """
     _pair("before", before, "after", after)
     epsilon = checks.real("epsilon", epsilon, above=0, high=1)
@@ -74,6 +77,7 @@ def norm_matched(
     """`before` plus a random update of the same Frobenius norm as after - before, of rank `r` (None: full rank).
 
     The control for `intruder_dimensions`.    all: (out, in)   -> float64
+    ValueError or TypeError for matrices of two shapes, a rank out of range, or no generator.
     """
     _pair("before", before, "after", after)
     checks.generator("rng", rng)

@@ -14,7 +14,10 @@ from minilora.data.records import IGNORED
 
 
 class RandomCrops:
-    """Crops of `length` tokens at random places of a long row of tokens.    token_ids, labels: (B, T) int64"""
+    """Crops of `length` tokens at random places of a long row of tokens.    token_ids, labels: (B, T) int64
+
+    Raises ValueError or TypeError for sizes out of range, or tokens that are not a row longer than `length`.
+    """
 
     def __init__(self, tokens: np.ndarray, batch_size: int, length: int, *, seed: int):
         _integers("tokens", tokens, 1)

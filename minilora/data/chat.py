@@ -38,6 +38,7 @@ class ChatTemplate:
 
     `system`: the message that a conversation begins with unless it brings its own; None for no such message. The special
     tokens go in by their ids: a text that spells one is text. The loss counts the answer and the end of the turn.
+    Raises ValueError or TypeError for a system message that is not text, or a tokenizer without the two special tokens.
     """
 
     system: str | None = None

@@ -47,6 +47,7 @@ def encode_records(
     Labels are shifted (labels[t] is the token after token_ids[t]) and count from the target on, or everywhere with
     `completion_only_loss=False`; all others are -100. The model is causal, so padding on the right needs no mask.
     A row longer than `max_length` is an error, or with `truncation` loses the start of its input, never of its target.
+    ValueError or TypeError that names the record.
     """
     encoded = encode(
         records,
@@ -115,6 +116,7 @@ def encode_text(
 
     -> token_ids, labels: (N, T) int64. Every token counts, and each is predicted once: a row starts at the last label
     of the row before. Paragraphs are separated by an empty line; `bos` stands before the first, `eos` after the last.
+    ValueError or TypeError for no text, or a `max_length` below 2.
     """
     paragraphs = checks.strings("paragraphs", paragraphs)
     check_tokenizer("tokenizer", tokenizer)

@@ -41,7 +41,10 @@ def check_tokenizer(name: str, value: Tokenizer) -> None:
 
 
 class ByteTokenizer:
-    """Text to UTF-8 bytes and back. Special tokens: sep (between input and target), bos, pad, eos."""
+    """Text to UTF-8 bytes and back. Special tokens: sep (between input and target), bos, pad, eos.
+
+    TypeError or ValueError for text or ids that are not such (see the methods).
+    """
 
     vocab_size = 256
     sep_token_id = 0xFC

@@ -25,7 +25,10 @@ class ForeignModel(NamedTuple):
 
 
 def is_foreign(path: str | os.PathLike) -> bool:
-    """Is this a Hugging Face folder (one with a config.json) or a GGUF file?"""
+    """Is this a Hugging Face folder (one with a config.json) or a GGUF file?
+
+    TypeError or ValueError for what is not a path.
+    """
     path = Path(checks.path("path", path))
     return path.suffix.lower() == ".gguf" or (path / "config.json").is_file()
 

@@ -37,7 +37,7 @@ class FileTokenizer:
     """A tokenizer of the package `tokenizers`, as `data.Tokenizer`. `chat_template`: the file's own, in Jinja, or None.
 
     Special tokens are put in by their ids alone (`token_id`): text that spells one is text, so that no input can open
-    a new turn of a conversation.
+    a new turn of a conversation. Text or ids that are not such raise TypeError or ValueError.
     """
 
     def __init__(self, tokenizer: Any, special: Mapping[str, int | None], chat_template: str | None = None):

@@ -53,7 +53,10 @@ class CheckpointedBlock(Block):
 
 
 def checkpoint_blocks(model: Llama) -> None:
-    """Make every block of `model` a CheckpointedBlock, in place. Gradients stay the same bit for bit."""
+    """Make every block of `model` a CheckpointedBlock, in place. Gradients stay the same bit for bit.
+
+    TypeError unless `model` is a Llama.
+    """
     checks.instance("model", model, Llama, hint="load_base() gives one")
     blocks = model.layers
     model.layers = [CheckpointedBlock(block, last=block is blocks[-1]) for block in blocks]

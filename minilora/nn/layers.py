@@ -62,7 +62,8 @@ class LinearFace(Module):
 class Linear(LinearFace):
     """y = x Wᵀ without a bias, as everywhere in Llama.    x: (..., in)   weight: (out, in)   y: (..., out)
 
-    A frozen Linear computes no dW and keeps no input.
+    A frozen Linear computes no dW and keeps no input. Raises ValueError or TypeError for sizes below 1 and for an x of
+    another width or dtype.
     """
 
     def __init__(
@@ -190,7 +191,8 @@ def _columns(layers):
 class Embedding(Module):
     """y = weight[token_ids].    token_ids: (B, T)   weight: (V, D)   y: (B, T, D)
 
-    Its backward returns None: integers have no gradient.
+    Its backward returns None: integers have no gradient. Raises ValueError or TypeError for sizes below 1 and for token
+    ids that are not integers or are out of range.
     """
 
     def __init__(
@@ -219,7 +221,10 @@ class Embedding(Module):
 
 
 class RMSNorm(Module):
-    """y = weight * x / rms(x).    x, y: (..., D)   weight: (D,)    Zhang & Sennrich 2019"""
+    """y = weight * x / rms(x).    x, y: (..., D)   weight: (D,)    Zhang & Sennrich 2019
+
+    Raises ValueError or TypeError for a size below 1 and for an x of another width or dtype.
+    """
 
     def __init__(self, size: int, eps: float = 1e-5, *, dtype: np.dtype | type = np.float32):
         size = checks.integer("size", size, low=1, high=LARGEST)

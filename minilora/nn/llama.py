@@ -166,7 +166,8 @@ class Block(Module):
 class Llama(Module):
     """Token ids to logits.    token_ids: (B, T)   logits: (B, T, V)
 
-    Parameters carry Hugging Face's paths without the leading "model."; a tied head has no parameter of its own.
+    Parameters carry Hugging Face's paths without the leading "model."; a tied head has no parameter of its own. Raises
+    TypeError for a config, dtype or rng that is not one.
     """
 
     virtual_tokens = 0  # positions before the first token that an adapter's virtual tokens take

@@ -13,7 +13,8 @@ class Parameter:
     """An array that may be trained, with its gradient.
 
     `value`: float32 or float64 array. `grad`: None until the first backward, then an array of the same shape.
-    `trainable`: a frozen parameter (False) ignores every gradient.
+    `trainable`: a frozen parameter (False) ignores every gradient. Raises TypeError for a value that is not such an
+    array.
     """
 
     pending = False  # a PendingParameter's value may still be missing
@@ -141,7 +142,8 @@ class Module:
 
     Paths are dotted, as in Hugging Face: `layers.0.self_attn.q_proj.weight`. What stands in a dict or a tuple is not a child:
     no path leads to it, and it is neither counted, saved nor trained. That is how a layer keeps what is not in use (the
-    adapters beside the active one, the layer that a merged one came from).
+    adapters beside the active one, the layer that a merged one came from). A path that leads nowhere is a ValueError
+    that names what there is.
     """
 
     def named_children(self) -> Iterator[tuple[str, "Module | Parameter"]]:

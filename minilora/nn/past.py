@@ -25,7 +25,8 @@ class Past(Protocol):
 class KVCache:
     """The keys and values of one layer so far, in arrays allocated once.    (B, K, capacity, d)
 
-    It has no backward: what it holds came from other forwards, whose activations are gone.
+    It has no backward: what it holds came from other forwards, whose activations are gone. Raises ValueError or
+    TypeError for a capacity below 1.
     """
 
     def __init__(self, capacity: int):

@@ -65,7 +65,10 @@ def in_processes(function: Callable, items: dict[int, Any], finished: Finished, 
 
 
 def one_by_one(function: Callable, items: dict[int, Any], finished: Finished) -> None:
-    """Compute the items here, in order; the same interface as `in_processes`."""
+    """Compute the items here, in order; the same interface as `in_processes`.
+
+    Raises RunFailed, which names the run, at the first that fails.
+    """
     for index, item in items.items():
         start = time.perf_counter()
         try:

@@ -45,6 +45,7 @@ def abnormal_float(block_size: int = 64, zero: str = "edge") -> np.ndarray:
     those that keep -1, 0 and 1; NF4 comes within a tenth of a percent of it at 64 (tests/quant/test_abnormal.py).
 
     (16,) float32, rounded to the eight places of the table.
+    ValueError for a block size below 2 and for any other `zero`.
     """
     from scipy.interpolate import PchipInterpolator
 

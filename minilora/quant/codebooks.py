@@ -112,7 +112,8 @@ def normal_float(bits: int) -> np.ndarray:
 
     o cuts the tails, for ppf(1) is infinite; it is the mean of what n and n - 1 evenly filled bins would cut. At the
     end all is divided by the largest value. With bits = 4 this is bit for bit the table of bitsandbytes; the paper's
-    equation (4) is not the recipe, as it gives minus infinity at i = 0.
+    equation (4) is not the recipe, as it gives minus infinity at i = 0. ValueError or TypeError for bits outside 2 to
+    8.
     """
     from scipy.stats import norm  # here, so that importing minilora loads numpy only
 

@@ -50,7 +50,7 @@ def evaluate(model: Llama, token_ids: np.ndarray, labels: np.ndarray, *, batch_s
 class HeldOut:
     """`evaluate` on the same held-out rows again and again: what a Trainer calls.    token_ids, labels: (N, T)
 
-    Its `fingerprint()` binds a checkpoint to these rows.
+    Its `fingerprint()` binds a checkpoint to these rows. Raises ValueError or TypeError as `evaluate` does.
     """
 
     def __init__(self, model: Llama, token_ids: np.ndarray, labels: np.ndarray, *, batch_size: int = 64):
@@ -73,6 +73,7 @@ def exact_match(logits: np.ndarray, labels: np.ndarray) -> float:
 
     Greedy decoding produces a target exactly if and only if, given the target so far, each next token has the
     largest logit (induction over its length), so one forward tells what generating would, without generating.
+    ValueError or TypeError for arrays of other shapes or kinds.
     """
     checks.float_array("logits", logits, ndim=(3,))
     if checks.integer_array("labels", labels).shape != logits.shape[:2]:

@@ -30,7 +30,8 @@ def rate_groups(
 
     B of a LoRA learns at `loraplus_lr_ratio` times `learning_rate`, which is A's (LoRA+: Hayou et al. 2024, arXiv 2402.12354,
     who recommend about 16, with a lower rate for A); a learned alpha at `alpha_lr_ratio` times it; everything else at
-    `learning_rate`. Parameters are recognized by the ends of their paths, "lora_B" and "lora_alpha".
+    `learning_rate`. Parameters are recognized by the ends of their paths, "lora_B" and "lora_alpha". Raises ValueError
+    or TypeError for settings out of range or what is not a Parameter.
     """
     learning_rate = checks.real("learning_rate", learning_rate, low=0)
     for path, parameter in checks.mapping("parameters", parameters).items():

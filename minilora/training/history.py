@@ -23,7 +23,10 @@ def number(name: str, value: Any) -> int | float:
 
 
 def as_arrays(history: dict[str, list]) -> dict[str, np.ndarray]:
-    """The history as arrays: "step", "loss", ..., and "eval_step", "eval_loss", ... for what `evaluate` returned."""
+    """The history as arrays: "step", "loss", ..., and "eval_step", "eval_loss", ... for what `evaluate` returned.
+
+    ValueError or TypeError for a history that lacks a list.
+    """
     checks.mapping("history", history)
     if missing := {*PER_STEP, "eval"} - set(history):
         raise ValueError(f"history must be what Trainer.history holds, got one without {sorted(missing)}")

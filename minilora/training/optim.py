@@ -176,6 +176,7 @@ def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:
     """Scale all gradients together so that their common norm is at most `max_norm`; returns the norm before.
 
     Pascanu et al. 2013 (arXiv 1211.5063), algorithm 1.
+    ValueError or TypeError for what is not a Parameter, or a `max_norm` that is not above 0.
     """
     max_norm = checks.real("max_norm", max_norm, above=0)
     gradients = [p.grad for p in _parameters("parameters", parameters) if p.grad is not None]

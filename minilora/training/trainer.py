@@ -49,7 +49,8 @@ class TrainingConfig:
     all their tokens. `eval_steps`, `save_steps`: every how many steps (0 = never; both also happen after the last one).
     `early_stopping_patience`: stop after so many evaluations without a smaller "loss" (0 = never).
     `load_best_model_at_end`: leave the model as it was at its best evaluation. `seed` decides the dropout masks.
-    `loraplus_lr_ratio`, `alpha_lr_ratio`: the rates of B and of a learned alpha, relative to `learning_rate` (`rate_groups`).
+    `loraplus_lr_ratio`, `alpha_lr_ratio`: the rates of B and of a learned alpha, relative to `learning_rate`
+    (`rate_groups`). Raises ValueError or TypeError for a setting out of range, or settings that do not go together.
     """
 
     max_steps: int = 100
@@ -123,7 +124,9 @@ class Trainer:
     must then be left at its default in `config`. `progress` shows loss, rate, tokens per second and the time left.
     `history`: {"step", "loss", "learning_rate" (of the first group), "grad_norm": one entry per step, "eval": one dict
     per evaluation}; `minilora.training.as_arrays` makes arrays of it.
-    Keeps freed memory in the process, for speed (see `minilora.machine.keep_memory`).
+    Keeps freed memory in the process, for speed (see `minilora.machine.keep_memory`). Raises ValueError or TypeError
+    for arguments that do not go together: nothing to train, a folder or an evaluation that is needed and missing, a
+    foreign optimizer.
     """
 
     def __init__(
