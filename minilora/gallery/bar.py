@@ -30,7 +30,7 @@ class FiguresBar:
     def start(self, name: str) -> None:
         """This figure is next."""
         self._name, self._total, self._done = name, 0, 0
-        self._until += self.expected[name]
+        self._until = min(self._until + self.expected[name], self._bar.total)
         self._show()
 
     def begin(self, total: int, kept: int) -> None:
@@ -38,13 +38,14 @@ class FiguresBar:
         self._total, self._done = self._total + total, self._done + kept
         self._step = (self._until - self._bar.n) / max(1, total)
         self._bar.initial += kept * self._step
-        self._bar.n += kept * self._step
+        self._bar.n = min(self._bar.n + kept * self._step, self._until)
         self._show()
 
     def advance(self) -> None:
         """One run is done."""
         self._done += 1
-        self._bar.update(self._step)
+        # shares may add up to a last bit more than the whole
+        self._bar.update(max(0.0, min(self._step, self._until - self._bar.n)))
         self._show()
 
     def end(self) -> None:

@@ -86,7 +86,7 @@ def test_which_figures_are_meant(monkeypatch, tmp_path):
 
 def test_the_number_of_workers_is_passed_on(serial, tmp_path, monkeypatch):
     figure = gallery.select(["rank_known"])[0]
-    defaults = (16, 12, 2, 0.8, (1, 2), 5, 0.02, (0,))
+    defaults = (16, 12, 2, 0.8, 0.9, (1, 2), 5, 0.02, (0,))
     monkeypatch.setattr(figure.experiment.Config.__init__, "__defaults__", defaults)
     assert main(["figures", "rank_known", "--workers", "3", "--out", str(tmp_path)]) == 0
     assert serial == [3]
@@ -104,7 +104,7 @@ def test_a_cluster_computes_what_is_missing_and_is_left_at_the_end(tmp_path, mon
     monkeypatch.setattr(parallel, "on_dask", on_dask)
     monkeypatch.setattr(parallel, "in_processes", lambda *args, **kwargs: pytest.fail("not on the cluster"))
     figure = gallery.select(["rank_known"])[0]
-    monkeypatch.setattr(figure.experiment.Config.__init__, "__defaults__", (16, 12, 2, 0.8, (1, 2), 5, 0.02, (0,)))
+    monkeypatch.setattr(figure.experiment.Config.__init__, "__defaults__", (16, 12, 2, 0.8, 0.9, (1, 2), 5, 0.02, (0,)))
     command = ["figures", "rank_known", "--out", str(tmp_path), "--dask", "local:2"]
     assert main(command) == main([*command, "--check"]) == 0
     assert seen == ["local:2", "left"] * 2

@@ -43,3 +43,13 @@ def test_an_experiment_that_runs_twice_does_not_exceed_its_share(bar):
         bar.advance()
         bar.end()
     assert bar._bar.n <= 10 + 1e-9
+
+
+def test_shares_that_add_up_to_more_than_the_whole_do_not_exceed_it():
+    """Nine ninths of a second are more than a second in floating point, of which tqdm warns."""
+    with FiguresBar({"one": 1.0}) as bar:
+        bar.start("one")
+        bar.begin(total=9, kept=0)
+        for _ in range(9):
+            bar.advance()
+        assert bar._bar.n == bar._bar.total

@@ -39,7 +39,7 @@ def test_figures_and_pages_are_written_and_no_runs_are_left(tmp_path, capsys):
 def small(monkeypatch):
     """rank_known in miniature, from a figure that has runs."""
     figure = gallery.select(["rank_known"])[0]
-    defaults = (16, 12, 2, 0.8, (1, 2), 20, 0.02, (0, 1))
+    defaults = (16, 12, 2, 0.8, 0.9, (1, 2), 20, 0.02, (0, 1))
     monkeypatch.setattr(figure.experiment.Config.__init__, "__defaults__", defaults)
     return figure
 
@@ -57,7 +57,7 @@ def test_a_stopped_command_keeps_the_runs_of_figures_that_were_done(small, tmp_p
     monkeypatch.setattr(together, "draw", stop)
     with pytest.raises(KeyboardInterrupt):
         gallery.make([small, TWO[0]], tmp_path, side_by_side=one_by_one)
-    assert len(list(gallery.runs_folder(small, tmp_path).glob("*.json"))) == 4
+    assert len(list(gallery.runs_folder(small, tmp_path).glob("*.json"))) == 6
 
 
 def test_an_interrupted_figure_is_resumed(small, tmp_path):
@@ -71,7 +71,7 @@ def test_an_interrupted_figure_is_resumed(small, tmp_path):
         one_by_one(function, items, finished)
 
     gallery.make([small], tmp_path, side_by_side=count)
-    assert len(computed) == 3 and gallery.load(small, tmp_path)["provenance"]["runs"] == 4
+    assert len(computed) == 5 and gallery.load(small, tmp_path)["provenance"]["runs"] == 6
 
 
 def test_a_figure_that_fails_does_not_stop_the_others(small, tmp_path):
