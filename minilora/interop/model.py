@@ -38,8 +38,8 @@ def load_foreign(
     dtype: np.dtype | type = np.float32,
     quantize: str | Mapping[str, Any] | None = None,
 ) -> ForeignModel:
-    """The model, tokenizer and template of a Hugging Face folder or a GGUF file; arguments and errors as of `load_llama`
-    and `load_gguf`. A chat template that is not built here is an error when it is used, not before."""
+    """The model, tokenizer and template of a Hugging Face folder or a GGUF file; arguments as of `load_llama`
+    and `load_gguf`, and it raises what they raise. A chat template that is not built here is an error when it is used, not before."""
     if Path(checks.path("path", path)).suffix.lower() == ".gguf":
         model, tokenizer = load_gguf(path, dtype, quantize)
     else:
