@@ -153,7 +153,7 @@ FORGED = {
     "huge number": ([("a.npy", header(GOOD.replace("2", "9" * 5000)) + bytes(8))], "digits"),
     "shorter": ([("a.npy", header(GOOD.replace("2", "1")) + bytes(8))], "does not take the 8 bytes"),
     "negative": ([("a.npy", header(GOOD.replace("2", "-2")) + bytes(8))], "header that minilora does not write"),
-    "not a tuple": ([("a.npy", header(GOOD.replace("2,", "2")) + bytes(8))], "cannot be"),
+    "not a tuple": ([("a.npy", header(GOOD.replace("2,", "2")) + bytes(8))], "which is impossible"),
     "big endian": ([("a.npy", entry_bytes(np.zeros(2, ">f4")))], "header that minilora does not write"),
     "Fortran": ([("a.npy", entry_bytes(np.zeros((2, 2), order="F")))], "header that minilora does not write"),
     "bool": ([("a.npy", entry_bytes(np.zeros(2, bool)))], "header that minilora does not write"),
@@ -163,7 +163,7 @@ FORGED = {
     "complex": ([("a.npy", entry_bytes(np.zeros(2, complex)))], "header that minilora does not write"),
     "structured": ([("a.npy", entry_bytes(np.zeros(2, "i4,f4")))], "header that minilora does not write"),
     "object": ([("a.npy", header(GOOD.replace("<f4", "|O")) + bytes(8))], "header that minilora does not write"),
-    "f1": ([("a.npy", header(GOOD.replace("<f4", "<f1")) + bytes(2))], "cannot be"),
+    "f1": ([("a.npy", header(GOOD.replace("<f4", "<f1")) + bytes(2))], "which is impossible"),
     "NaN": ([("a.npy", entry_bytes(np.array([0, np.nan])))], "'a' must be finite, got nan at index"),
     "infinity": ([("a.npy", entry_bytes(np.array([np.inf], np.float16)))], "'a' must be finite, got inf"),
 }
