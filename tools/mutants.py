@@ -6,7 +6,7 @@
     python tools/mutants.py --only "minilora.quant.*"
     python tools/mutants.py --report             only write tools/MUTANTS.md from what was run
 
-mutmut works on a copy in mutants/ and keeps each verdict there, so a run that was stopped goes on where it was; a function
+mutmut works on a copy in mutants/ and keeps each verdict there, so a run that was stopped resumes where it was; a function
 that was edited is tried again. `tools/equivalent.toml` says of survivors why no test can or need kill them. What mutmut
 leaves alone (decorated functions, so properties and cached tables, and the wording of errors) is not counted.
 """
@@ -17,6 +17,7 @@ import fnmatch
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import tomllib
@@ -96,17 +97,20 @@ def report(names, options):
     for name in names:
         if state[name] in (SURVIVED, UNTESTED):
             place, change = diff(name)
-            why = [r["why"] for r in reasons if r["in"] in ("*", place) and r["line"] in change]
+            why = [r["why"] for r in reasons if r["in"] in ("*", place) and re.search(pattern(r), change)]
             (explained if why else left).append((place, change, state[name], why[0] if why else ""))
     share = f"{total[KILLED] / tried:.1%}" if tried else "none"
     drawn = f"{len(names)} mutants drawn with seed {options.seed}" if options.sample else f"all {len(names)} mutants"
     lines = [
         "# Mutants", "",
         f"`make mutants` ({drawn}): {tried} were tried and **{share}** killed, {len(explained)} more cannot or need not be.", "",
-        "| room | killed | survived | no test reaches it | not tried |", "| --- | ---: | ---: | ---: | ---: |",
+        "| room | killed | survived | no test reaches it | not tried | share killed |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]  # fmt: skip
     for room, count in sorted(rooms.items()):
-        lines.append(f"| {room} | {count[KILLED]} | {count[SURVIVED]} | {count[UNTESTED]} | {count[None]} |")
+        tried_here = count.total() - count[None]
+        share = f"{count[KILLED] / tried_here:.1%}" if tried_here else ""
+        lines.append(f"| {room} | {count[KILLED]} | {count[SURVIVED]} | {count[UNTESTED]} | {count[None]} | {share} |")
     for title, rows in (("Survivors that are explained", explained), ("Survivors that are not", left)):
         lines += ["", f"## {title}", ""]
         for place, change, verdict, why in rows:
@@ -115,6 +119,11 @@ def report(names, options):
             lines += ["None.", ""]
     PAGE.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8", newline="\n")
     return "\n".join(lines[2 : 5 + 2 + len(rooms)]) + f"\n{len(left)} survivors without an explanation; see {PAGE}"
+
+
+def pattern(reason):
+    """What a reason looks for in the changed lines: a part of them (`line`) or a regular expression (`pattern`)."""
+    return reason["pattern"] if "pattern" in reason else re.escape(reason["line"])
 
 
 def diff(name):
