@@ -194,6 +194,28 @@ def after_outlier(weights: np.ndarray, size: float, code: str = "nf4") -> None:
     ax.set_title(f"An outlier of {size:g}: its {planted.size - 1} neighbors have {kept} different values left")
 
 
+def rounded_back(size: float = 0.05, code: str = "nf4", n: int = 24) -> None:
+    """Some decoded weights, an update of `size` times their norm, and where each lands when the sum is quantized again."""
+    rng = np.random.default_rng(0)
+    base = quantize(rng.standard_normal((256, 256)).astype(np.float32), code).dequantize()
+    update = rng.standard_normal(base.shape).astype(np.float32)
+    update *= size * np.linalg.norm(base) / np.linalg.norm(update)
+    again = quantize(base + update, code).dequantize()
+    kept = np.vdot(again - base, update) / np.vdot(update, update)
+    _, ax = _new(8, 2.9)
+    start, moved, end = (w.ravel()[:n] for w in (base, base + update, again))
+    ax.hlines(codebook(code) * np.abs(base.ravel()[:64]).max(), 0, n - 1, color=FAINT, linewidth=0.9)
+    ax.vlines(np.arange(n), start, moved, color=ORANGE, linewidth=1.5)
+    ax.plot(start, "o", color=FROZEN, markersize=5, label="decoded weight")
+    ax.plot(moved, "x", color=ORANGE, markersize=5, label="plus the update")
+    ax.plot(end, "_", color=BLUE, markersize=9, markeredgewidth=2, label="quantized again")
+    ax.grid(visible=False)
+    ax.set_xlabel("weight")
+    ax.set_ylabel("value")
+    ax.set_title(f"|dW| / |W| = {size:g}: {abs(round(kept, 2)):.0%} of the update is kept (65,536 weights)")
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+
 def bits_of_block(block_size: int = 64, second: int = 256) -> None:
     """The bits that one block takes, before and after double quantization."""
     _, ax = _new(8, 2.2)

@@ -77,7 +77,7 @@ def dequantize_blocks(packed: np.ndarray, scales: np.ndarray, book: Codebook, bl
         elif pairs is not None:
             x[:] = pairs[piece].view(np.float32)[: end - start]
         else:
-            x[:] = book.decoding[unpack(piece, end - start, book.bits)]
+            x[:] = np.take(book.decoding, unpack(piece, end - start, book.bits), mode="clip")
         block = start // block_size
         full = (end - start) // block_size * block_size
         rows = x[:full].reshape(-1, block_size)
@@ -113,8 +113,16 @@ def unpack(packed: np.ndarray, n: int, bits: int) -> np.ndarray:
         np.right_shift(packed, 4, out=codes[0::2])
         np.bitwise_and(packed, 15, out=codes[1::2])
         return codes[:n]
-    planes = np.unpackbits(packed, count=n * bits).reshape(n, bits)
-    return np.packbits(planes, axis=1)[:, 0] >> np.uint8(8 - bits)
+    # Eight codes fill `bits` bytes: such a group becomes one number, from which each code is shifted down.
+    groups = np.zeros((-(-packed.size // bits), bits), np.uint8)
+    groups.reshape(-1)[: packed.size] = packed
+    words = np.zeros(len(groups), np.uint64)
+    for i in range(bits):
+        words = words << np.uint64(8) | groups[:, i]
+    codes = np.empty((len(groups), 8), np.uint8)
+    for i in range(8):
+        codes[:, i] = words >> np.uint64(bits * (7 - i)) & np.uint64(2**bits - 1)
+    return codes.reshape(-1)[:n]
 
 
 def packed_size(n: int, bits: int) -> int:

@@ -19,6 +19,8 @@ DRAWN = [
     (pictures.left_over, (0.8, 8), "r = 8 keeps the blue"),
     (pictures.code_under_density, (3,), "3 bits: 8 values"),
     (pictures.after_outlier, (W, 100.0), "its 63 neighbors have 1 different values left"),
+    (pictures.rounded_back, (0.01,), "|dW| / |W| = 0.01: 2% of the update"),
+    (pictures.rounded_back, (0.3, "int4"), "100% of the update"),
     (pictures.bits_of_block, (64, 256), ""),
     (pictures.two_levels, (0.5, [("stored", "7"), ("the weight", "0.4")]), "to one weight (0.500000 before)"),
     (pictures.step_sizes, ([1, 2], {"Adam, alpha / r": [1.0, 0.7]}, "sizes"), "sizes"),

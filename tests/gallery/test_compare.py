@@ -8,7 +8,7 @@ import pytest
 
 from minilora import gallery
 
-TOLERANCE = {"rtol": 0.1, "atol": 0, "overrides": {"/exact": {"rtol": 0, "atol": 0}}}
+TOLERANCE = {"rtol": 0.1, "atol": 0, "overrides": {"/exact": {"rtol": 0, "atol": 0}, "/said/": {"text": "any"}}}
 OUTLIERS = gallery.select(["outliers"])[0]
 
 
@@ -63,6 +63,8 @@ def test_a_setting_that_differs_is_named_and_nothing_computed(copy):
         ({"a": [1.0]}, {"a": [1.0, 2.0]}, 1),
         ({"a": 1.0}, {"b": 1.0}, 1),
         ({"a": "one"}, {"a": "two"}, 1),
+        ({"said": {"a": "one"}}, {"said": {"a": "two"}}, 0),
+        ({"said": {"a": "one"}}, {"said": {"a": None}}, 1),
         ({"a": 1.0}, {"a": "1.0"}, 1),
         ({"a": 1.0}, {"a": float("nan")}, 1),
     ],
