@@ -393,7 +393,7 @@ CALLS = {
     "Setup": (
         memory.Setup,
         lambda: {"config": CONFIG, "lora": LoraConfig(), "code": "nf4", "block_size": 64, "double_quant": False,
-                 "dtype": "float32", "checkpointing": False},
+                 "dtype": "float32", "checkpointing": False, "num_virtual_tokens": 0},
     ),
     "linear_shapes": (memory.linear_shapes, lambda: {"config": CONFIG}),
     "weight_bytes": (memory.weight_bytes, lambda: {"setup": setup()}),

@@ -58,7 +58,7 @@ class Setup:
             get_codebook(self.code)
         object.__setattr__(self, "block_size", checks.integer("block_size", self.block_size, low=1))
         object.__setattr__(self, "double_quant", checks.boolean("double_quant", self.double_quant))
-        half = self.dtype in HALF
+        half = isinstance(self.dtype, (str, type, np.dtype)) and self.dtype in HALF
         object.__setattr__(self, "dtype", np.dtype(np.float16) if half else checks.float_dtype("dtype", self.dtype))
         object.__setattr__(self, "checkpointing", checks.boolean("checkpointing", self.checkpointing))
         tokens = checks.integer("num_virtual_tokens", self.num_virtual_tokens, low=0)
