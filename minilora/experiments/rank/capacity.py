@@ -1,0 +1,154 @@
+"""How many bits does an adapter hold? Random values for random keys, more and more of them, until it is full.
+
+A key is two bytes, its value one byte, both drawn: no rule leads from one to the other, so what is known was stored. A
+frozen, random network of two layers, of which LoRA may change the linear layers. "LoRA Without Regret" (Schulman et al. 2025)
+and Allen-Zhu & Li 2024 (arXiv 2404.05405) find about 2 bits per parameter.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from minilora.adapters import LoraConfig, apply_lora, count_parameters
+from minilora.data.records import IGNORED
+from minilora.nn import Llama, LlamaConfig
+from minilora.training import DivergenceError, Trainer, TrainingConfig, evaluate
+
+TOLERANCE = {"rtol": 0.2, "atol": 0.1, "overrides": {"/parameters": {"rtol": 0, "atol": 0}}}
+VALUES = 256
+
+
+@dataclass(frozen=True)
+class Config:
+    """`offered`: pairs, as bits of their values per trainable parameter. `rates`: each is tried with `sweep_seed` at the
+    largest offer, and the best is used.
+    """
+
+    ranks: tuple[int, ...] = (1, 2)
+    offered: tuple[float, ...] = (1.0, 2.0, 4.0)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    steps: int = 1000  # each on all pairs
+    hidden_size: int = 32
+    layers: int = 2
+    rates: tuple[float, ...] = (0.02, 0.05)
+    sweep_seed: int = 100
+
+
+@dataclass(frozen=True)
+class Run:
+    """One adapter of rank r with so many pairs."""
+
+    r: int
+    pairs: int
+    rate: float
+    seed: int
+    steps: int
+    hidden_size: int
+    layers: int
+
+
+def run(config: Config = Config(), each: Callable = map) -> dict:
+    """For each rank its "parameters", the swept "rates" and their bits, the best "rate", and, by offer, "pairs" and "bits" stored per
+    parameter, over seeds.
+    """
+    sweeps = {
+        r: [one(config, r, config.offered[-1], rate, config.sweep_seed) for rate in config.rates] for r in config.ranks
+    }
+    swept = iter(each(store, [item for group in sweeps.values() for item in group]))
+    numbers: dict = {"offered": list(config.offered), "steps": config.steps, "ranks": {}}
+    for r, group in sweeps.items():
+        bits = [next(swept)["bits"] for _ in group]
+        best = config.rates[int(np.argmax(bits))]
+        numbers["ranks"][str(r)] = {
+            "parameters": parameters(config, r),
+            "rates": list(config.rates),
+            "swept_bits": bits,
+            "rate": best,
+            "pairs": [pairs(config, r, offer) for offer in config.offered],
+        }
+    runs = [
+        one(config, r, offer, numbers["ranks"][str(r)]["rate"], seed)
+        for r in config.ranks
+        for offer in config.offered
+        for seed in config.seeds
+    ]
+    found = iter(each(store, runs))
+    for r in config.ranks:
+        entry = numbers["ranks"][str(r)]
+        for kind in ("bits", "known"):
+            entry[kind] = []
+        for _ in config.offered:
+            results = [next(found) for _ in config.seeds]
+            entry["bits"].append([result["bits"] / entry["parameters"] for result in results])
+            entry["known"].append([result["known"] for result in results])
+    return numbers
+
+
+def one(config: Config, r: int, offer: float, rate: float, seed: int) -> Run:
+    """The run of a rank at an offer."""
+    return Run(r, pairs(config, r, offer), rate, seed, config.steps, config.hidden_size, config.layers)
+
+
+def pairs(config: Config, r: int, offer: float) -> int:
+    """So many pairs that their values hold `offer` bits per parameter."""
+    return round(offer * parameters(config, r) / math.log2(VALUES))
+
+
+def parameters(config: Config, r: int) -> int:
+    """Trainable parameters."""
+    return count_parameters(adapted(shape(config.hidden_size, config.layers), r, 0))[0]
+
+
+def shape(hidden_size: int, layers: int) -> LlamaConfig:
+    """Two tokens in, one of 256 out."""
+    return LlamaConfig(
+        vocab_size=VALUES,
+        hidden_size=hidden_size,
+        intermediate_size=hidden_size * 11 // 4,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=8,
+        tie_word_embeddings=False,
+        initializer_range=1 / math.sqrt(hidden_size),  # outputs of the size of inputs
+    )
+
+
+def adapted(network: LlamaConfig, r: int, seed: int) -> Llama:
+    """The frozen random network with an adapter on its linear layers; its head is so large that it can be sure of a value."""
+    model = Llama(network, rng=np.random.default_rng([seed, 1]))
+    model.lm_head.weight.value *= 4.0  # logits of a normalized state then spread by 4
+    config = LoraConfig(r=r, lora_alpha=r, target_modules="all-linear")
+    apply_lora(model, config, rng=np.random.default_rng([seed, 2]))
+    return model
+
+
+def drawn_pairs(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """n different keys of two bytes, and a value for each, to be given after the second.    token_ids, labels: (n, 2)"""
+    rng = np.random.default_rng([seed, 0])
+    keys = rng.choice(VALUES**2, size=n, replace=False)
+    labels = np.full((n, 2), IGNORED, np.int64)
+    labels[:, 1] = rng.integers(VALUES, size=n)
+    return np.stack(np.divmod(keys, VALUES), axis=1).astype(np.int64), labels
+
+
+def store(item: Run) -> dict[str, float]:
+    """Train until the steps are over. "bits": pairs times (8 - cross-entropy in bits), "known": the share of values that would be
+    given. Nothing is held out: what was not seen cannot be known.
+    """
+    model = adapted(shape(item.hidden_size, item.layers), item.r, item.seed)
+    token_ids, labels = drawn_pairs(item.pairs, item.seed)
+    training = TrainingConfig(
+        max_steps=item.steps, learning_rate=item.rate, warmup_steps=item.steps // 20, seed=item.seed
+    )
+    try:
+        Trainer(model, training, lambda step: (token_ids, labels)).train()
+    except DivergenceError:
+        return {"bits": 0.0, "known": 0.0}
+    scores = evaluate(model, token_ids, labels, batch_size=1024)
+    return {
+        "bits": max(0.0, item.pairs * (math.log2(VALUES) - scores["loss"] / math.log(2))),
+        "known": scores["exact"],
+    }

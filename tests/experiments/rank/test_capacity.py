@@ -1,0 +1,43 @@
+"""How many bits an adapter holds."""
+
+import numpy as np
+import pytest
+
+from minilora.data.records import IGNORED
+from minilora.experiments.rank.capacity import Config, Run, adapted, drawn_pairs, pairs, parameters, run, shape, store
+
+SMALL = Run(r=2, pairs=8, rate=0.02, seed=0, steps=60, hidden_size=16, layers=1)
+
+
+def test_keys_are_all_different_and_only_the_value_counts():
+    token_ids, labels = drawn_pairs(500, 0)
+    assert len(np.unique(token_ids, axis=0)) == 500
+    assert (labels[:, 0] == IGNORED).all() and (labels[:, 1] >= 0).all() and len(np.unique(labels[:, 1])) > 150
+    assert not np.array_equal(drawn_pairs(500, 1)[0], token_ids)
+
+
+def test_what_fits_is_stored_and_no_more_than_was_offered():
+    scores = store(SMALL)
+    assert scores["known"] == 1.0 and 0.9 * 8 * 8 < scores["bits"] <= 8 * 8
+
+
+def test_nothing_is_stored_by_chance():
+    """One step at a tiny rate: worse than guessing, which counts as nothing."""
+    assert store(Run(r=1, pairs=64, rate=1e-6, seed=0, steps=1, hidden_size=16, layers=1))["bits"] == 0
+
+
+def test_an_offer_is_counted_in_bits_per_parameter():
+    config = Config(hidden_size=16, layers=1)
+    for r in (1, 2):
+        model = adapted(shape(16, 1), r, 0)
+        trained = sum(p.value.size for p in model.parameters() if p.trainable)
+        assert parameters(config, r) == trained and pairs(config, r, 2.0) * 8 == pytest.approx(2 * trained, abs=4)
+
+
+def test_the_best_rate_is_used_for_all_offers():
+    def fake(function, runs):
+        return [{"bits": 100.0 * run.rate * parameters(config, run.r), "known": 1.0} for run in runs]
+
+    config = Config(ranks=(1,), offered=(1.0, 2.0), rates=(0.01, 0.02), hidden_size=16, layers=1)
+    found = run(config, fake)["ranks"]["1"]
+    assert found["rate"] == 0.02 and found["bits"] == [[2.0] * 3] * 2 and len(found["pairs"]) == 2

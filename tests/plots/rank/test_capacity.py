@@ -1,0 +1,26 @@
+"""The caption says whether capacity is a number of bits per parameter."""
+
+from minilora.plots.rank.capacity import caption
+
+
+def made_up(*most):
+    ranks = {
+        str(r): {
+            "parameters": 100 * r,
+            "rates": [0.1],
+            "rate": 0.1,
+            "bits": [[0.9] * 3, [bits] * 3],
+            "known": [[1.0] * 3, [0.3] * 3],
+        }
+        for r, bits in enumerate(most, 1)
+    }
+    return {"offered": [1.0, 4.0], "steps": 10, "ranks": ranks}
+
+
+def test_equal_bits_are_a_capacity_per_parameter():
+    assert "in proportion to its parameters" in caption(made_up(2.0, 2.1))
+
+
+def test_unequal_bits_are_not():
+    text = caption(made_up(2.0, 1.0))
+    assert "not in proportion" in text and "2.00 (r = 1), 1.00 (r = 2)" in text
