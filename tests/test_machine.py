@@ -190,6 +190,51 @@ def test_numpys_error_state_goes_along(two_threads):
         machine.in_threads(lambda item: item == 1 and np.exp(np.float32([1000.0])), range(2))
 
 
+needs_openblas = pytest.mark.skipif(machine.blas_threads() is None, reason="numpy came with another BLAS")
+
+COUNTS = """
+import numpy
+from minilora import Llama, LlamaConfig
+from minilora.machine import blas_threads, one_blas_thread
+from minilora.training import clip_grad_norm
+counts = [blas_threads()]
+with one_blas_thread:
+    with one_blas_thread:
+        counts.append(blas_threads())
+    counts.append(blas_threads())
+counts.append(blas_threads())
+try:
+    with one_blas_thread:
+        raise KeyError
+except KeyError:
+    counts.append(blas_threads())
+model = Llama(LlamaConfig(num_hidden_layers=1), rng=numpy.random.default_rng(0))
+call = type(model.layers[0]).__call__
+def seen(*args, **kwargs):
+    counts.append(blas_threads())
+    return call(*args, **kwargs)
+type(model.layers[0]).__call__ = seen
+loss, backward = model.loss(numpy.array([[1, 2]]), numpy.array([[2, 3]]))
+backward()
+clip_grad_norm(model.parameters(), 1.0)
+print(*counts, blas_threads())
+"""
+
+
+@needs_openblas
+@pytest.mark.parametrize(("threads", "expected"), [("2", "2 1 1 2 2 1 2"), ("1", "1 1 1 1 1 1 1")])
+def test_blas_computes_on_one_thread_meanwhile_and_on_all_afterwards(threads, expected):
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
+    done = subprocess.run([sys.executable, "-c", COUNTS], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == expected
+
+
+def test_another_blas_is_left_alone(two_threads, monkeypatch):
+    monkeypatch.setattr(machine, "_openblas", lambda what: None)
+    with machine.one_blas_thread:
+        assert machine.blas_threads() is None
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_forked_child_has_threads_of_its_own(two_threads):
     code = """

@@ -1,5 +1,7 @@
 """LoRA on a model: the wrapped linear layer, how each part starts, and `apply_lora`."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from minilora import checks
@@ -7,6 +9,7 @@ from minilora.adapters import inits
 from minilora.adapters.adapter import AdapterLayer, AdapterPart, bare, plain
 from minilora.adapters.lora import LoRA, LoraConfig
 from minilora.adapters.partial import named, own_weights
+from minilora.adapters.quantized import CalledLayer
 from minilora.adapters.residual import Start
 from minilora.adapters.surgery import check_new_adapter, put_on
 from minilora.adapters.targets import match_targets, pattern_value
@@ -63,6 +66,12 @@ class LoRALinear(AdapterLayer, LinearFace):
         is lossy, and the caller's explicit step."""
         return Linear.from_weight(self.dense_weight().copy(), trainable=False)
 
+    def for_decoding(self) -> Callable[[np.ndarray, np.ndarray], None] | None:
+        base, part = self.base_layer.for_decoding(), self.acting
+        if base is None or part is None:  # beside a dense weight s B A is added to its copy
+            return base
+        return Bypassed(base, part) if part.is_one_product(None) else CalledLayer(self)
+
     def is_one_product(self, rng: np.random.Generator | None) -> bool:
         part = self.acting
         return self.base_layer.is_one_product(rng) and (part is None or part.is_one_product(rng))
@@ -79,6 +88,20 @@ class LoRALinear(AdapterLayer, LinearFace):
                 f"the layer must have an active adapter, got none; set_adapter one of {sorted(self.adapters)}"
             )
         return self.adapters[self.active]
+
+
+class Bypassed:
+    """x Wᵀ + s x Aᵀ Bᵀ for decoding, W in four bits."""
+
+    def __init__(self, base: Callable[[np.ndarray, np.ndarray], None], part: LoRA):
+        self.base = base
+        self.A = np.ascontiguousarray(part.lora_A.value.T)  # (in, r)
+        self.sB = part.lora_B.value.T * part.strength  # (r, out)
+        self.nbytes = base.nbytes + self.A.nbytes + self.sB.nbytes
+
+    def __call__(self, x: np.ndarray, out: np.ndarray) -> None:
+        self.base(x, out)
+        out += x @ self.A @ self.sB
 
 
 def lora_beside(layer: LinearFace, config: LoraConfig, rng: np.random.Generator | None, path: str = "") -> LoRA:

@@ -12,6 +12,7 @@ from minilora.nn import ops
 from minilora.nn.layers import Linear, LinearFace, check_input
 from minilora.nn.module import Module
 from minilora.quant import QuantizedTensor, quantize
+from minilora.quant.matvec import matvec
 
 
 class QuantizedLinear(LinearFace):
@@ -48,6 +49,9 @@ class QuantizedLinear(LinearFace):
         """The decoded weight, a new array.    (out, in)"""
         return self.q.dequantize()
 
+    def for_decoding(self) -> Callable[[np.ndarray, np.ndarray], None]:
+        return matvec(self.q) or CalledLayer(self)
+
     def __call__(self, x: np.ndarray, *, rng: np.random.Generator | None = None) -> tuple[np.ndarray, Callable]:
         check_input("x", x, self.in_features, self.q.dtype)
         y, _ = ops.linear_frozen(x, self.dense_weight())
@@ -57,6 +61,18 @@ class QuantizedLinear(LinearFace):
             return (dy.reshape(-1, self.out_features) @ self.dense_weight()).reshape(*dy.shape[:-1], -1)
 
         return y, backward
+
+
+class CalledLayer:
+    """A layer as a product for decoding, where nothing faster is known."""
+
+    nbytes = 0
+
+    def __init__(self, layer: LinearFace):
+        self.layer = layer
+
+    def __call__(self, x: np.ndarray, out: np.ndarray) -> None:
+        out[...], _ = self.layer(x)
 
 
 def quantize_linears(

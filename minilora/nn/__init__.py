@@ -2,6 +2,7 @@
 
 from minilora.nn.checkpointing import CheckpointedBlock, checkpoint_blocks
 from minilora.nn.config import LlamaConfig
+from minilora.nn.decode import Decoder
 from minilora.nn.generate import generate, stream
 from minilora.nn.layers import Embedding, Linear, RMSNorm
 from minilora.nn.llama import MLP, Attention, Block, Llama
@@ -14,6 +15,7 @@ __all__ = [
     "Block",
     "CheckpointedBlock",
     "Constant",
+    "Decoder",
     "Embedding",
     "KVCache",
     "Linear",

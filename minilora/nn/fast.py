@@ -10,14 +10,30 @@ from collections.abc import Callable
 
 import numpy as np
 
-from minilora.machine import in_threads, pieces
+from minilora.machine import blas_threads, in_threads, pieces, threads
 from minilora.nn import ops
+from minilora.nn.rope import rotate
 
 QUERIES = 64  # per block of attention: scores above the diagonal are computed in the last block only
 BLOCKS_PAY = 16  # queries, from which on attention in blocks is faster than in one piece
 KEEP_UP_TO = 256  # keys: the exponentials of shorter texts are kept, being no larger than what the MLP keeps
 VALUES = 2**17  # per block of anything else: half a MB in float32, so that a few of them fit the L2 cache
 ROWS = 128  # of logits per block, at least: fewer would read the head's weight too often
+PRODUCTS_PAY = 2**22  # multiplications, from which on a product is shared among threads: 0.1 ms of work for one
+
+
+def products(*three: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    """out = a @ b for each (a, b, out), all at the same time, the rows of each out shared among threads.
+
+    So `with one_blas_thread`; elsewhere BLAS shares out each product.    a: (n, k)   b: (k, m)   out: (n, m)
+    """
+    count = threads() if blas_threads() == 1 else 1
+    work = []
+    for a, b, out in three:
+        n = len(out)
+        size = -(-n // count) if n * b.size >= PRODUCTS_PAY else n
+        work += [(a[rows], b, out[rows]) for rows in pieces(n, max(1, size))]
+    in_threads(lambda item: np.matmul(item[0], item[1], out=item[2]), work)
 
 
 def causal_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, Callable]:
@@ -125,6 +141,56 @@ def _future(n, G, dtype):
     return table
 
 
+def rope(x: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> tuple[np.ndarray, Callable]:
+    """`nn.rope.rope`, some rows of the batch at a time.    x, y: (B, H, T, d)   cos, sin: (T, d/2)"""
+    blocks = pieces(len(x), max(1, VALUES // max(1, x[0].size)))
+
+    def rotated(x, sin):
+        y = np.empty(x.shape, x.dtype)
+        in_threads(lambda rows: rotate(x[rows], cos, sin, out=y[rows]), blocks)
+        return y
+
+    def backward(dy):
+        # y = R x, R a rotation   =>  dx = Rᵀ dy: rotated back
+        return rotated(dy, -sin)
+
+    return rotated(x, sin), backward
+
+
+def rms_norm(x: np.ndarray, gain: np.ndarray, eps: float, learns: bool = True) -> tuple[np.ndarray, Callable]:
+    """`ops.rms_norm` in blocks of rows; its backward's dgain is None unless the gain `learns`.    x, y: (..., D)"""
+    shape, D = x.shape, x.shape[-1]
+    x = x.reshape(-1, D)
+    N = len(x)
+    y, n, inv_rms = np.empty_like(x), np.empty_like(x), np.empty((N, 1), x.dtype)
+
+    def forward(rows):
+        mean_square = np.vecdot(x[rows], x[rows])[..., None] / D
+        inv_rms[rows] = 1.0 / np.sqrt(mean_square + eps)
+        np.multiply(x[rows], inv_rms[rows], out=n[rows])
+        np.multiply(n[rows], gain, out=y[rows])
+
+    blocks = pieces(N, max(1, VALUES // D))
+    in_threads(forward, blocks)
+
+    def backward(dy):
+        dy, dx = dy.reshape(N, D), np.empty_like(n)
+
+        def of(rows):
+            # y = n * gain      =>  dn = dy * gain
+            dn = dy[rows] * gain
+            # n = x / rms(x)    =>  dx = (dn - n * mean(dn * n)) / rms(x)
+            np.multiply(n[rows], np.vecdot(dn, n[rows])[..., None] / -D, out=dx[rows])
+            dx[rows] += dn
+            dx[rows] *= inv_rms[rows]
+
+        in_threads(of, blocks)
+        # y = n * gain          =>  dgain = sum dy * n
+        return dx.reshape(shape), np.einsum("nd,nd->d", dy, n) if learns else None
+
+    return y.reshape(shape), backward
+
+
 def swiglu(gate_up: np.ndarray) -> tuple[np.ndarray, Callable]:
     """silu(gate) * up, both in one array, in blocks of rows.    gate_up: (..., 2*F)   y: (..., F)    Shazeer 2020, eq. 5
 
@@ -179,23 +245,13 @@ def linear_cross_entropy(
     dx = np.empty_like(x) if "x" in wanted else None
     dweight = np.zeros_like(weight) if "weight" in wanted else None
     for rows in pieces(N, max(ROWS, VALUES // V)):
-        z = x[rows] @ weight.T  # (n, V)
-        z -= z.max(axis=-1, keepdims=True)
-        at_label = np.arange(len(z)), labels[rows]
-        correct = z[at_label]
-        p = np.exp(z, out=z)
-        total = p.sum(axis=-1, keepdims=True)
-        loss += float((np.log(total[:, 0]) - correct).sum(dtype=np.float64))
-        # loss = mean(log sum exp z - z[label])   =>  dz = (softmax(z) - onehot(label)) / N
-        dz = p
-        total *= N
-        dz /= total
-        dz[at_label] -= 1.0 / N
-        # z = x Wᵀ          =>  dx = dz W,   dW = dzᵀ x
-        if dx is not None:
-            np.matmul(dz, weight, out=dx[rows])
+        dz = np.empty((rows.stop - rows.start, V), x.dtype)
+        loss += _block_of_loss(x[rows], weight, labels[rows], N, dz, None if dx is None else dx[rows])
+        # z = x Wᵀ          =>  dW = dzᵀ x
         if dweight is not None:
-            dweight += dz.T @ x[rows]
+            part = np.empty_like(weight)
+            products((dz.T, x[rows], part))
+            dweight += part
 
     as_float = x.dtype.type  # so that backward does not hold x
 
@@ -204,3 +260,27 @@ def linear_cross_entropy(
         return None if dx is None else dx * scale, None if dweight is None else dweight * scale
 
     return as_float(loss / N), backward
+
+
+def _block_of_loss(x, weight, labels, N, dz, dx):
+    """Sum of the block's losses; writes their gradients (as parts of a mean over N) into dz (n, V) and, if given, dx."""
+    losses = np.empty(len(x), x.dtype)
+
+    def of(rows):
+        z = np.matmul(x[rows], weight.T, out=dz[rows])  # (n, V)
+        z -= z.max(axis=-1, keepdims=True)
+        at_label = np.arange(len(z)), labels[rows]
+        correct = z[at_label]
+        p = np.exp(z, out=z)
+        total = p.sum(axis=-1, keepdims=True)
+        np.subtract(np.log(total[:, 0]), correct, out=losses[rows])
+        # loss = mean(log sum exp z - z[label])   =>  dz = (softmax(z) - onehot(label)) / N
+        total *= N
+        p /= total
+        p[at_label] -= 1.0 / N
+        # z = x Wᵀ          =>  dx = dz W
+        if dx is not None:
+            np.matmul(p, weight, out=dx[rows])
+
+    in_threads(of, pieces(len(x), max(1, -(-len(x) // threads()))))
+    return float(losses.sum(dtype=np.float64))

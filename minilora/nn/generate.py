@@ -6,9 +6,12 @@ import numpy as np
 
 from minilora import checks
 from minilora.machine import keep_memory
+from minilora.nn.decode import Decoder
 from minilora.nn.llama import Llama
 from minilora.nn.past import KVCache
 from minilora.nn.sampling import sample
+
+DECODER_PAYS = 32  # new tokens: laying out the weights takes as long as about 20 tokens
 
 
 def generate(
@@ -22,6 +25,7 @@ def generate(
     rng: np.random.Generator | None = None,
     eos_token_id: int | None = None,
     use_cache: bool = True,
+    decoder: Decoder | bool = True,
 ) -> np.ndarray:
     """Continue each row of `token_ids` (B, T) by up to `max_new_tokens`; returns prompt and new tokens, (B, T + new).
 
@@ -38,6 +42,7 @@ def generate(
         rng=rng,
         eos_token_id=eos_token_id,
         use_cache=use_cache,
+        decoder=decoder,
     )
     return np.column_stack([token_ids.astype(np.int64), *new])
 
@@ -53,6 +58,7 @@ def stream(
     rng: np.random.Generator | None = None,
     eos_token_id: int | None = None,
     use_cache: bool = True,
+    decoder: Decoder | bool = True,
 ) -> Iterator[np.ndarray]:
     """Continue each row of `token_ids` (B, T), any integer dtype; yields the next token of every row, (B,) int64, as
     soon as it is chosen, up to `max_new_tokens` times.
@@ -61,6 +67,9 @@ def stream(
     smallest set whose probability reaches `top_p` (nucleus sampling, Holtzman et al. 2019), where given.
     A row that has produced `eos_token_id` is filled up with it; all rows done ends the stream.
     `use_cache=False` runs the whole text again for each token: slower, the same tokens.
+    `decoder`: True lays the weights out for decoding where that pays, from DECODER_PAYS new tokens on: about twice as fast,
+    for a second copy of a dense model's weights while it lasts (see `nn.decode.Decoder`). False takes no more memory. A
+    Decoder made of this very model saves laying out the weights at each call.
     Arguments are checked at the call, before the first token. Raises ValueError or TypeError for arguments out of range,
     texts that outgrow max_position_embeddings, and logits that are not numbers. Keeps freed memory in the process (see
     `minilora.machine.keep_memory`).
@@ -76,6 +85,11 @@ def stream(
     if eos_token_id is not None:
         eos_token_id = checks.integer("eos_token_id", eos_token_id, low=0, high=model.config.vocab_size - 1)
     checks.boolean("use_cache", use_cache)
+    if isinstance(decoder, Decoder):
+        if decoder.model is not model or not use_cache:
+            raise ValueError(f"decoder must be made of this model and used with a cache, got {checks.shown(decoder)}")
+    else:
+        checks.boolean("decoder", decoder)
     if temperature > 0:
         checks.generator("rng", rng)
     elif top_k is not None or top_p is not None:
@@ -87,16 +101,22 @@ def stream(
     def choose(logits):
         return sample(logits, temperature=temperature, top_k=top_k, top_p=top_p, rng=rng)
 
-    return _stream(model, token_ids.astype(np.int64), max_new_tokens, choose, eos_token_id, use_cache)
+    if not isinstance(decoder, Decoder):
+        pays = decoder and use_cache and max_new_tokens >= DECODER_PAYS and Decoder.fits(model)
+        decoder = Decoder(model) if pays else None
+    return _stream(model, token_ids.astype(np.int64), max_new_tokens, choose, eos_token_id, use_cache, decoder)
 
 
-def _stream(model, token_ids, max_new_tokens, choose, eos_token_id, use_cache):
+def _stream(model, token_ids, max_new_tokens, choose, eos_token_id, use_cache, decoder):
     capacity = token_ids.shape[1] + max_new_tokens - 1
     cache = [KVCache(capacity) for _ in model.layers] if use_cache else None
     done = np.zeros(len(token_ids), bool)
-    for _ in range(max_new_tokens):
-        logits, _ = model(token_ids, cache=cache, inference=True, logits_to_keep=1)
-        new = choose(logits[:, -1])
+    for i in range(max_new_tokens):
+        if i and decoder is not None:
+            logits = decoder(token_ids[:, 0], cache)
+        else:
+            logits = model(token_ids, cache=cache, inference=True, logits_to_keep=1)[0][:, -1]
+        new = choose(logits)
         if eos_token_id is not None:
             new[done] = eos_token_id
             done |= new == eos_token_id

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from minilora import checks
-from minilora.nn import ops
+from minilora.nn import fast, ops
 from minilora.nn.config import LARGEST
 from minilora.nn.module import Module, Parameter, PendingParameter
 
@@ -41,6 +41,13 @@ class LinearFace(Module):
     def dense_weight(self) -> np.ndarray:
         """The weight that the layer acts with, as a dense (out, in) array."""
         raise NotImplementedError
+
+    def for_decoding(self) -> Callable[[np.ndarray, np.ndarray], None] | None:
+        """A function(x (B, in), out (B, out)) that writes y for few rows fast, with `nbytes`, what it holds beside the layer.
+
+        None, the default: a copy of `dense_weight()` serves best.
+        """
+        return None
 
     def is_one_product(self, rng: np.random.Generator | None) -> bool:
         """Whether y = x dense_weight()ᵀ is all that the layer computes, given `rng`.
@@ -118,7 +125,7 @@ class Linear(LinearFace):
 
     def learn(self, x: np.ndarray, dy: np.ndarray) -> None:
         if self.weight.trainable:
-            self.weight.accumulate(dy.T @ x)
+            self.weight.accumulate(dy.T @ x, given_away=True)
 
 
 def project(x: np.ndarray, *layers: LinearFace, rng: np.random.Generator | None = None) -> tuple[np.ndarray, Callable]:
@@ -155,17 +162,28 @@ def _is_one_product(x, layers, rng):
 
 def _product(x, layers):
     check_input("x", x, layers[0].in_features, layers[0].dtype)
-    return (x.reshape(-1, x.shape[-1]) @ _joined_weight(layers).T).reshape(*x.shape[:-1], -1)
+    x2, weight = x.reshape(-1, x.shape[-1]), _joined_weight(layers)
+    y = np.empty((len(x2), len(weight)), x.dtype)
+    fast.products((x2, weight.T, y))
+    return y.reshape(*x.shape[:-1], -1)
 
 
 def _product_backward(x, layers):
     shape = x.shape
     kept = x.reshape(-1, x.shape[-1]) if any(layer.learns for layer in layers) else None
+    whole = all(type(layer) is Linear and layer.weight.trainable for layer in layers)
 
     def backward(dy):
-        dy2 = dy.reshape(-1, dy.shape[-1])
+        dy2, weight = dy.reshape(-1, dy.shape[-1]), _joined_weight(layers)
+        dx = np.empty((len(dy2), weight.shape[1]), dy.dtype)
         # y = x (W1, W2, ...)ᵀ  =>  dx = (dy1, dy2, ...) (W1, W2, ...), and each layer learns from its own dy
-        dx = dy2 @ _joined_weight(layers)
+        if whole:  # all at once
+            dweight = np.empty_like(weight)
+            fast.products((dy2, weight, dx), (dy2.T, kept, dweight))
+            for layer, rows in zip(layers, _columns(layers), strict=True):
+                layer.weight.accumulate(dweight[rows], given_away=True)
+            return dx.reshape(shape)
+        fast.products((dy2, weight, dx))
         if kept is not None:
             for layer, columns in zip(layers, _columns(layers), strict=True):
                 layer.learn(kept, dy2[:, columns])
@@ -237,11 +255,12 @@ class RMSNorm(Module):
     def __call__(self, x: np.ndarray) -> tuple[np.ndarray, Callable]:
         weight = self.weight
         check_input("x", x, weight.size, weight.dtype)
-        y, norm_backward = ops.rms_norm(x, weight.value, self.eps)
+        y, norm_backward = fast.rms_norm(x, weight.value, self.eps, weight.trainable)
 
         def backward(dy):
             dx, dweight = norm_backward(dy)
-            weight.accumulate(dweight)
+            if dweight is not None:
+                weight.accumulate(dweight)
             return dx
 
         return y, backward

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from minilora import checks
+from minilora.machine import one_blas_thread
 from minilora.nn import fast, ops
 from minilora.nn.config import LlamaConfig
 from minilora.nn.layers import (
@@ -20,7 +21,7 @@ from minilora.nn.layers import (
 )
 from minilora.nn.module import Module, PendingParameter
 from minilora.nn.past import KVCache, Past
-from minilora.nn.rope import rope, rope_table
+from minilora.nn.rope import rope_table
 
 
 class Attention(Module):
@@ -49,8 +50,8 @@ class Attention(Module):
         q, k, v = np.split(qkv, self._ends, axis=-1)
         shape = qkv.shape
         cos, sin = rope_table(start + x.shape[1], self.head_dim, self.rope_theta, x.dtype, self.rope_scaling)
-        q, q_rope_backward = rope(self._split(q), cos[start:], sin[start:])  # (B, T, H*d) -> (B, H, T, d)
-        k, k_rope_backward = rope(self._split(k), cos[start:], sin[start:])  # (B, T, K*d) -> (B, K, T, d)
+        q, q_rope_backward = fast.rope(self._heads(q), cos[start:], sin[start:])  # (B, T, H*d) -> (B, H, T, d)
+        k, k_rope_backward = fast.rope(self._heads(k), cos[start:], sin[start:])  # (B, T, K*d) -> (B, K, T, d)
         v = self._split(v)
         if cache is not None:
             (k, v), past_backward = cache.extend(k, v)  # (B, K, S, d): the past and the new
@@ -244,6 +245,7 @@ class Llama(Module):
 
         return logits, backward
 
+    @one_blas_thread
     def forward_from(
         self,
         x: np.ndarray,
@@ -270,6 +272,7 @@ class Llama(Module):
         if inference:
             return logits, _no_backward
 
+        @one_blas_thread
         def backward(dlogits):
             dx = norm_backward(head_backward(dlogits))
             if first:  # positions without logits get no gradient from above
@@ -299,6 +302,7 @@ class Llama(Module):
 
         return x, backward
 
+    @one_blas_thread
     def loss(
         self,
         token_ids: np.ndarray,
@@ -317,6 +321,7 @@ class Llama(Module):
         logits, model_backward = self(token_ids, rng=rng, inference=inference)
         loss, loss_backward = ops.cross_entropy(logits, labels)
 
+        @one_blas_thread
         def backward(dloss=1.0):
             model_backward(loss_backward(dloss))
 
@@ -335,6 +340,7 @@ class Llama(Module):
         if inference:
             return loss, _no_backward
 
+        @one_blas_thread
         def backward(dloss=1.0):
             dx_counted, dweight = head_backward(dloss)
             if dweight is not None:

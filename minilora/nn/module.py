@@ -48,8 +48,11 @@ class Parameter:
         if value.dtype != self.dtype:
             raise TypeError(f"value must be {self.dtype} like the parameter, got {checks.shown(value)}")
 
-    def accumulate(self, grad: np.ndarray) -> None:
-        """Add `grad` to the gradient: the only place where a gradient is written. ValueError if the shape differs."""
+    def accumulate(self, grad: np.ndarray, *, given_away: bool = False) -> None:
+        """Add `grad` to the gradient: the only place where a gradient is written. ValueError if the shape differs.
+
+        `given_away`: nobody else will use the array again, so it may become the gradient without a copy.
+        """
         if not isinstance(grad, np.ndarray) or isinstance(grad, np.ma.MaskedArray):
             raise TypeError(f"grad must be a numpy array without a mask, got {checks.shown(grad)}")
         if not np.issubdtype(grad.dtype, np.floating):
@@ -59,7 +62,7 @@ class Parameter:
         if not self.trainable:
             return
         if self.grad is None:
-            self.grad = grad.astype(self.value.dtype)  # a copy: the caller's array stays the caller's
+            self.grad = grad.astype(self.value.dtype, copy=not given_away)  # the caller's array stays the caller's
         else:
             self.grad += grad
 

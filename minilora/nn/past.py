@@ -69,6 +69,14 @@ class KVCache:
         self.length = end
         return (self._k[:, :, :end], self._v[:, :, :end]), _no_backward
 
+    def put(self, k: np.ndarray, v: np.ndarray) -> KeysValues:
+        """`extend` by one position, without checks: for a caller that has made them.    k, v: (B, K, d)"""
+        end = self.length + 1
+        self._k[:, :, self.length] = k
+        self._v[:, :, self.length] = v
+        self.length = end
+        return self._k[:, :, :end], self._v[:, :, :end]
+
 
 class Prefix:
     """Learned keys and values that stand before every row of the batch.    keys, values: (K, P, d)

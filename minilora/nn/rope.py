@@ -63,20 +63,20 @@ def rope(x: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> tuple[np.ndarray, C
 
     x, y: (..., T, d)   cos, sin: (T, d/2)    Su et al. 2021, eq. 34
     """
-    y = _rotate(x, cos, sin)
+    y = rotate(x, cos, sin, np.empty(x.shape, x.dtype))
 
     def backward(dy):
         # y = R x, R a rotation   =>  dx = Rᵀ dy: rotated back
-        return _rotate(dy, cos, -sin)
+        return rotate(dy, cos, -sin, np.empty(dy.shape, dy.dtype))
 
     return y, backward
 
 
-def _rotate(x, cos, sin):
+def rotate(x: np.ndarray, cos: np.ndarray, sin: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Write the rotated x into `out`, which is given back.    x, out: (..., T, d)   cos, sin: (T, d/2)"""
     # (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin), as (x2, x1) (-sin, sin) + (x1, x2) (cos, cos): products of whole rows
     half = x.shape[-1] // 2
-    y = np.empty(x.shape, x.dtype)
-    y[..., :half], y[..., half:] = x[..., half:], x[..., :half]
-    y *= np.concatenate([-sin, sin], axis=-1)
-    y += x * np.concatenate([cos, cos], axis=-1)
-    return y
+    out[..., :half], out[..., half:] = x[..., half:], x[..., :half]
+    out *= np.concatenate([-sin, sin], axis=-1)
+    out += x * np.concatenate([cos, cos], axis=-1)
+    return out

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from minilora import checks
-from minilora.machine import in_threads
+from minilora.machine import in_threads, one_blas_thread
 from minilora.nn.module import Parameter
 
 
@@ -143,7 +143,9 @@ class _Part:
         self.group, self.parameters, self.m, self.v = group, parameters, m, v
 
     def gradient(self) -> np.ndarray:
-        """The gradients one after the other.    (n,)"""
+        """The gradients one after the other; that of a single parameter as it is.    (n,)"""
+        if len(self.parameters) == 1:
+            return self.parameters[0].grad.reshape(-1)
         return np.concatenate([p.grad.reshape(-1) for p in self.parameters])
 
     def split(self, flat: np.ndarray) -> Iterator[np.ndarray]:
@@ -172,6 +174,7 @@ def _parts(group, parameters):
         yield _Part(group, some, m, v)
 
 
+@one_blas_thread
 def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:
     """Scale all gradients together so that their common norm is at most `max_norm`; returns the norm before.
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minilora import LoraConfig, apply_lora
-from minilora.nn import fast, ops
+from minilora.nn import fast, ops, rope
 
 SHAPES = {
     "grouped heads": (2, 4, 2, 9, 9),
@@ -94,6 +94,49 @@ def test_swiglu(check, rng, cut):
     plain = np.concatenate([silu_backward(dy * up), dy * a], axis=-1)
     np.testing.assert_allclose(backward(dy), plain, rtol=1e-12, atol=1e-15)
     check(fast.swiglu, gate_up)
+
+
+def test_rope(check, rng, cut):
+    x, dy = rng.standard_normal((2, 3, 2, 5, 6))
+    cos, sin = rope.rope_table(5, 6, 1e4, x.dtype)
+    y, backward = fast.rope(x, cos, sin)
+    plain, plain_backward = rope.rope(x, cos, sin)
+    assert np.array_equal(y, plain) and np.array_equal(backward(dy), plain_backward(dy))
+    check(lambda x: fast.rope(x, cos, sin), x)
+
+
+def test_rms_norm(check, rng, cut):
+    (x, dy), gain = rng.standard_normal((2, 2, 7, 10)), rng.standard_normal(10)
+    y, backward = fast.rms_norm(x, gain, 1e-5)
+    plain, plain_backward = ops.rms_norm(x, gain, 1e-5)
+    assert np.array_equal(y, plain)
+    for one, other in zip(backward(dy), plain_backward(dy), strict=True):
+        assert np.array_equal(one, other)
+    dx, dgain = fast.rms_norm(x, gain, 1e-5, learns=False)[1](dy)
+    assert np.array_equal(dx, plain_backward(dy)[0]) and dgain is None
+    check(lambda x, gain: fast.rms_norm(x, gain, 1e-5), x, gain)
+
+
+@pytest.mark.parametrize("pay", [0, 2**22], ids=["shared", "too small to share"])
+def test_products(rng, cut, monkeypatch, pay):
+    monkeypatch.setattr(fast, "PRODUCTS_PAY", pay)
+    monkeypatch.setattr(fast, "blas_threads", lambda: 1)
+    a, b, c = rng.standard_normal((5, 3)), rng.standard_normal((3, 4)), rng.standard_normal((5, 2))
+    ab, ac, empty = np.empty((5, 4)), np.empty((3, 2)), np.empty((0, 4))
+    fast.products((a, b, ab), (a.T, c, ac), (a[:0], b, empty))
+    np.testing.assert_allclose(ab, a @ b, rtol=1e-13)
+    np.testing.assert_allclose(ac, a.T @ c, rtol=1e-13)
+
+
+@pytest.mark.parametrize(("blas", "items"), [(1, 2), (2, 1), (None, 1)])
+def test_products_are_shared_only_where_blas_does_not_share_them(rng, monkeypatch, blas, items):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setattr(fast, "PRODUCTS_PAY", 0)
+    monkeypatch.setattr(fast, "blas_threads", lambda: blas)
+    seen = []
+    monkeypatch.setattr(fast, "in_threads", lambda work, some: seen.append(len(some)))
+    fast.products((np.ones((4, 3)), np.ones((3, 2)), np.empty((4, 2))))
+    assert seen == [items]
 
 
 @pytest.mark.parametrize("N", [1, 7])

@@ -17,6 +17,15 @@ def test_a_gradient_is_a_copy():
     assert parameter.grad is not handed_in and parameter.grad.dtype == np.float32
 
 
+def test_a_gradient_that_is_given_away_is_not_copied():
+    parameter = Parameter(np.zeros(3, np.float32))
+    handed_in = np.ones(3, np.float32)
+    parameter.accumulate(handed_in, given_away=True)
+    assert parameter.grad is handed_in
+    parameter.accumulate(np.ones(3), given_away=True)
+    assert parameter.grad.tolist() == [2, 2, 2] and parameter.grad.dtype == np.float32
+
+
 def test_state_is_the_parameters_themselves(make_model):
     model = make_model()
     state = model.state()

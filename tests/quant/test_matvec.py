@@ -1,0 +1,48 @@
+"""Products straight from four bits equal those with the decoded matrix."""
+
+import numpy as np
+import pytest
+
+from minilora import quantize
+from minilora.quant import matvec as module
+from minilora.quant.matvec import matvec
+
+
+@pytest.mark.parametrize("threads", ["1", "3"])
+@pytest.mark.parametrize("chunk", [1, 300, 2**17], ids=["tiny chunks", "small chunks", "one chunk"])
+@pytest.mark.parametrize("rows", [1, 4])
+@pytest.mark.parametrize(
+    ("code", "settings"),
+    [("nf4", {}), ("nf4", {"double_quant": True}), ("fp4", {}), ("int4", {}), ("int4_affine", {})],
+    ids=["nf4", "nf4, double", "fp4", "int4", "affine"],
+)
+def test_it_is_the_decoded_product(rng, monkeypatch, threads, chunk, rows, code, settings):
+    monkeypatch.setattr(module, "CHUNK", chunk)
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    w = (rng.standard_normal((21, 48)) + 0.5).astype(np.float32)
+    q = quantize(w, code, block_size=16, **settings)
+    x, y = rng.standard_normal((rows, 48)).astype(np.float32), np.full((rows, 30), np.nan, np.float32)
+    matvec(q)(x, y[:, 4:25])
+    np.testing.assert_allclose(y[:, 4:25], x @ q.dequantize().T, rtol=1e-4, atol=1e-4)
+    assert np.isnan(y[:, :4]).all() and np.isnan(y[:, 25:]).all()
+
+
+def test_what_it_holds_beside_the_tensor(rng):
+    w = rng.standard_normal((8, 64)).astype(np.float32)
+    affine, nf4 = quantize(w, "int4_affine", block_size=32), quantize(w, "nf4", block_size=32)
+    assert matvec(affine).nbytes == affine.nbytes
+    assert matvec(nf4).nbytes == nf4.scales.nbytes
+
+
+@pytest.mark.parametrize(
+    ("shape", "code", "block_size", "dtype"),
+    [
+        ((4, 24), "nf4", 16, np.float32),  # blocks straddle rows
+        ((4, 27), "nf4", 9, np.float32),  # bytes do
+        ((4, 32), "nf3", 16, np.float32),
+        ((4, 32), "nf4", 16, np.float64),
+        ((64,), "nf4", 16, np.float32),
+    ],
+)
+def test_none_where_it_does_not_pay(rng, shape, code, block_size, dtype):
+    assert matvec(quantize(rng.standard_normal(shape).astype(dtype), code, block_size=block_size)) is None
