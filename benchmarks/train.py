@@ -12,28 +12,19 @@ Needs the extra `parity` (torch, transformers, peft).
 """
 
 import argparse
-import contextlib
-import json
-import os
-import platform
-import subprocess
-import sys
-import tempfile
 import time
-from pathlib import Path
-from statistics import median
 
 import numpy as np
+from sides import Side, alternate, keep, medians, serve, write_block
 
 from minilora import AdamW, Llama, LlamaConfig, LoraConfig, apply_lora
-from minilora.machine import cores, keep_memory
+from minilora.machine import keep_memory
 from minilora.training import clip_grad_norm
 
-HERE = Path(__file__).parent
 BATCH, LENGTH, VOCAB, LAYERS, RANK = 16, 128, 256, 4, 8
 RATE, MAX_NORM = 1e-3, 1.0
 STEPS = 2  # per turn: short turns, so that a busy machine slows both sides alike
-MARKS = "<!-- train: made by benchmarks/train.py --write -->", "<!-- end of train -->"
+PACKAGES = "numpy", "torch", "transformers", "peft"
 
 
 def shape(width):
@@ -117,65 +108,29 @@ def _our_name(name, weights):
     raise ValueError(f"no parameter of ours is called like {name}; there are {sorted(weights)[:5]} ...")
 
 
-def serve(side, width, method):
-    """The child: for each line read, STEPS steps; answers with their seconds and losses."""
+def turns(side, width, method):
+    """The child's turn: STEPS steps, their seconds and losses."""
     step = {"minilora": ours, "torch": theirs}[side](width, method)
-    for _ in sys.stdin:
+
+    def turn():
         seconds, losses = [], []
         for _ in range(STEPS):
             start = time.perf_counter()
             losses.append(step())
             seconds.append(time.perf_counter() - start)
-        print(json.dumps([seconds, losses]), flush=True)
+        return [seconds, losses]
 
-
-class Side:
-    """One side's process."""
-
-    def __init__(self, side, width, method, threads):
-        names = ("MALLOC_", "MINILORA_", "OPENBLAS_", "OMP_", "MKL_", "GOMP_", "KMP_")
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(names)}
-        environment |= {"OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)}
-        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  (closed with the process)
-        self.process = subprocess.Popen(
-            [sys.executable, __file__, "--serve", side, str(width), method],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.errors,
-            text=True,
-            env=environment,
-        )
-
-    def round(self):
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline()
-        if not answer:
-            self.errors.seek(0)
-            raise RuntimeError(f"a side ended early:\n{self.errors.read()[-2000:]}")
-        return json.loads(answer)
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
+    return turn
 
 
 def cell(width, method, threads, rounds):
     """Median seconds of a step: (ours, theirs)."""
-    sides = [Side(name, width, method, threads) for name in ("minilora", "torch")]
-    try:
-        times, losses = ([], []), ([], [])
-        for i in range(rounds + 1):
-            for j, side in enumerate(sides):
-                seconds, values = side.round()
-                losses[j].extend(values)
-                if i:  # the first round warms up
-                    times[j].append(median(seconds))
-        np.testing.assert_allclose(*losses, rtol=1e-3, err_msg="the two sides do not compute the same")
-        return [median(t) for t in times]
-    finally:
-        for side in sides:
-            side.close()
+    answers = alternate(
+        [Side(__file__, name, width, method, threads=threads) for name in ("minilora", "torch")], rounds
+    )
+    losses = [[loss for answer in side for loss in answer[1]] for side in answers]
+    np.testing.assert_allclose(*losses, rtol=1e-3, err_msg="the two sides do not compute the same")
+    return medians(answers)
 
 
 def table(kept):
@@ -197,30 +152,6 @@ def _order(item):
     return int(threads), method != "lora", int(width)
 
 
-def write(results):
-    """Keep the cells, and put all that are kept into the README."""
-    from importlib.metadata import version
-
-    path, readme = HERE / "train.json", HERE / "README.md"
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.is_file() else {}
-    cells |= {name: [round(1e3 * seconds, 2) for seconds in pair] for name, pair in results.items()}
-    kept = {"date": time.strftime("%Y-%m-%d"), "processor": processor()}
-    kept |= {name: version(name) for name in ("numpy", "torch", "transformers", "peft")} | {"cells": cells}
-    path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-    page = readme.read_text(encoding="utf-8")
-    before, after = page.split(MARKS[0])[0], page.split(MARKS[1])[1]
-    readme.write_text(f"{before}{MARKS[0]}\n{table(kept)}\n{MARKS[1]}{after}", encoding="utf-8")
-
-
-def processor():
-    """Its name, where the system tells it."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return f"{cores()} cores of {line.partition(':')[2].strip()}"
-    return f"{cores()} cores of {platform.processor() or platform.machine()}"
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--widths", default="64,128,256")
@@ -232,7 +163,7 @@ def main():
     arguments = parser.parse_args()
     if arguments.serve:
         side, width, method = arguments.serve
-        return serve(side, int(width), method)
+        return serve(turns(side, int(width), method))
     results = {}
     for threads in map(int, arguments.threads.split(",")):
         for method in arguments.methods.split(","):
@@ -245,7 +176,8 @@ def main():
                     flush=True,
                 )
     if arguments.write:
-        write(results)
+        cells = {name: [round(1e3 * seconds, 2) for seconds in pair] for name, pair in results.items()}
+        write_block("train", table(keep("train", cells, PACKAGES)), "benchmarks/train.py --write")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import numpy as np
 from minilora import checks
 from minilora.adapters.adapter import AdapterPart
 from minilora.adapters.residual import LoftQConfig, Start
-from minilora.nn import ops
+from minilora.nn import fast, ops
 from minilora.nn.layers import LinearFace
 from minilora.nn.module import Parameter
 
@@ -137,20 +137,22 @@ class LoRA(AdapterPart):
         A, B, s, p = self.lora_A, self.lora_B, self.strength, self.config.lora_dropout
         dropped, dropout_backward = ops.dropout(x, p, rng) if p and rng is not None else (x, None)
         x2 = dropped.reshape(-1, dropped.shape[-1])  # (..., in) -> (N, in)
-        h, shape = x2 @ A.value.T, x.shape  # h: (N, r); x itself is not kept where dropout made another
-        y += (h @ B.value.T * s).reshape(y.shape)
+        h, shape = fast.matmul(x2, A.value.T), x.shape  # h: (N, r); x itself is not kept where dropout made another
+        change = fast.matmul(h, B.value.T)
+        change *= s
+        y += change.reshape(y.shape)
 
         def backward(dy):
             dy2 = dy.reshape(-1, dy.shape[-1])
             # y += s h Bᵀ       =>  dh = s dy B,   dB = s dyᵀ h
-            dh = dy2 @ B.value
+            dh = fast.matmul(dy2, B.value)
             dh *= s
-            dsB = dy2.T @ h
+            dsB = fast.matmul(dy2.T, h)
             B.accumulate(dsB * s)
             self.accumulate_alpha(dsB)
             # h = x Aᵀ          =>  dx = dh A,   dA = dhᵀ x
-            A.accumulate(dh.T @ x2)
-            dx = (dh @ A.value).reshape(shape)
+            A.accumulate(fast.matmul(dh.T, x2), given_away=True)
+            dx = fast.matmul(dh, A.value).reshape(shape)
             if dropout_backward is not None:
                 dx = dropout_backward(dx)
             # y = base(x) + ... =>  the base's share is added
@@ -172,13 +174,13 @@ class LoRA(AdapterPart):
 
     def learn(self, x: np.ndarray, dy: np.ndarray) -> None:
         """The gradients of A, B and alpha alone, as in backward above.    x: (N, in)   dy: (N, out)"""
-        h = x @ self.lora_A.value.T
-        dh = dy @ self.lora_B.value
+        h = fast.matmul(x, self.lora_A.value.T)
+        dh = fast.matmul(dy, self.lora_B.value)
         dh *= self.strength
-        dsB = dy.T @ h
+        dsB = fast.matmul(dy.T, h)
         self.lora_B.accumulate(dsB * self.strength)
         self.accumulate_alpha(dsB)
-        self.lora_A.accumulate(dh.T @ x)
+        self.lora_A.accumulate(fast.matmul(dh.T, x), given_away=True)
 
     def update(self) -> np.ndarray:
         """s B A.    (out, in)"""

@@ -8,7 +8,7 @@ from minilora import checks
 from minilora.adapters.adapter import adapter_layers
 from minilora.adapters.merging import refuse_merged
 from minilora.adapters.targets import match_targets
-from minilora.nn import ops
+from minilora.nn import fast
 from minilora.nn.layers import Linear, LinearFace, check_input
 from minilora.nn.module import Module
 from minilora.quant import QuantizedTensor, quantize
@@ -54,11 +54,11 @@ class QuantizedLinear(LinearFace):
 
     def __call__(self, x: np.ndarray, *, rng: np.random.Generator | None = None) -> tuple[np.ndarray, Callable]:
         check_input("x", x, self.in_features, self.q.dtype)
-        y, _ = ops.linear_frozen(x, self.dense_weight())
+        y = fast.matmul(x.reshape(-1, self.in_features), self.dense_weight().T).reshape(*x.shape[:-1], -1)
 
         def backward(dy):
             # y = x Wᵀ          =>  dx = dy W, W decoded again
-            return (dy.reshape(-1, self.out_features) @ self.dense_weight()).reshape(*dy.shape[:-1], -1)
+            return fast.matmul(dy.reshape(-1, self.out_features), self.dense_weight()).reshape(*dy.shape[:-1], -1)
 
         return y, backward
 

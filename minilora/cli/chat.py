@@ -9,11 +9,12 @@ import numpy as np
 from minilora.cli import models
 from minilora.cli.generate import pieces
 from minilora.data import Message
-from minilora.nn import stream
+from minilora.nn import decoder_for, stream
 
 HELP = "talk to a model that has a chat template"
 EXAMPLE = "python -m minilora chat --model SmolLM2-135M-Instruct.Q4_1.gguf"
 MAX_NEW_TOKENS = 256
+CONVERSATION = 1000  # tokens that are generated in one, about: weights are laid out for them once
 PROMPT = "> "
 FORGET, QUIT = "/new", "/quit"
 
@@ -38,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     opened = models.open_with_adapter(args.model, args.adapter)
     template = models.chat_template(opened)
     rng = np.random.default_rng(args.seed)
+    decoder = decoder_for(opened.model, CONVERSATION)
     terminal = sys.stdin.isatty()
     if terminal:
         print(f"{FORGET} begins a new conversation, {QUIT} ends it.")
@@ -50,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
             continue
         messages.append(Message("user", line))
         started, taken, text = time.perf_counter(), 0, ""
-        for piece, taken in _answer(opened, template, messages, args, rng):  # noqa: B007, the last count is shown
+        for piece, taken in _answer(opened, decoder, template, messages, args, rng):  # noqa: B007, the last count is shown
             text += piece
             print(piece, end="", flush=True)
         print()
@@ -73,7 +75,7 @@ def _line(terminal):
     return line.strip() if line else None
 
 
-def _answer(opened, template, messages, args, rng):
+def _answer(opened, decoder, template, messages, args, rng):
     """Pieces of the answer, each with the number of tokens so far. The oldest turns are left out where there is no room."""
     model, tokenizer = opened.model, opened.tokenizer
     limit = model.config.max_position_embeddings
@@ -101,6 +103,7 @@ def _answer(opened, template, messages, args, rng):
             top_p=args.top_p,
             rng=rng,
             eos_token_id=tokenizer.token_id("<|im_end|>"),
+            decoder=decoder,
         )
         for row in new:
             taken += 1

@@ -3,7 +3,7 @@
 from minilora.nn.checkpointing import CheckpointedBlock, checkpoint_blocks
 from minilora.nn.config import LlamaConfig
 from minilora.nn.decode import Decoder
-from minilora.nn.generate import generate, stream
+from minilora.nn.generate import decoder_for, generate, stream
 from minilora.nn.layers import Embedding, Linear, RMSNorm
 from minilora.nn.llama import MLP, Attention, Block, Llama
 from minilora.nn.module import Constant, Module, Parameter, PendingParameter
@@ -28,6 +28,7 @@ __all__ = [
     "Prefix",
     "RMSNorm",
     "checkpoint_blocks",
+    "decoder_for",
     "generate",
     "stream",
 ]

@@ -36,6 +36,37 @@ def products(*three: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     in_threads(lambda item: np.matmul(item[0], item[1], out=item[2]), work)
 
 
+def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a @ b, as by `products`.    a: (n, k)   b: (k, m) -> (n, m)"""
+    out = np.empty((len(a), b.shape[1]), a.dtype)
+    products((a, b, out))
+    return out
+
+
+def linear(x: np.ndarray, weight: np.ndarray, learns: bool = True) -> tuple[np.ndarray, Callable]:
+    """`ops.linear`, by `products`.    x: (..., in)   weight: (out, in)   y: (..., out)
+
+    Unless the weight `learns`, dweight is None and x is not kept, as in `ops.linear_frozen`.
+    """
+    shape, x2 = x.shape, x.reshape(-1, x.shape[-1])
+    y = matmul(x2, weight.T)
+    kept = x2 if learns else None
+    del x, x2
+
+    def backward(dy):
+        dy2 = dy.reshape(-1, dy.shape[-1])
+        dx = np.empty((len(dy2), weight.shape[1]), dy.dtype)
+        # y = x Wᵀ          =>  dx = dy W,   dW = dyᵀ x
+        if kept is None:
+            products((dy2, weight, dx))
+            return dx.reshape(shape), None
+        dweight = np.empty_like(weight)
+        products((dy2, weight, dx), (dy2.T, kept, dweight))
+        return dx.reshape(shape), dweight
+
+    return y.reshape(*shape[:-1], -1), backward
+
+
 def causal_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, Callable]:
     """`ops.causal_attention` in blocks of queries: the scores of one block, up to its last position, are there at a time.
 

@@ -101,10 +101,14 @@ def stream(
     def choose(logits):
         return sample(logits, temperature=temperature, top_k=top_k, top_p=top_p, rng=rng)
 
-    if not isinstance(decoder, Decoder):
-        pays = decoder and use_cache and max_new_tokens >= DECODER_PAYS and Decoder.fits(model)
-        decoder = Decoder(model) if pays else None
+    if decoder is True and use_cache:
+        decoder = decoder_for(model, max_new_tokens)
     return _stream(model, token_ids.astype(np.int64), max_new_tokens, choose, eos_token_id, use_cache, decoder)
+
+
+def decoder_for(model: Llama, new_tokens: int) -> Decoder | bool:
+    """A Decoder of `model` where it pays, for so many new tokens in all calls together; else False: do without."""
+    return Decoder(model) if new_tokens >= DECODER_PAYS and Decoder.fits(model) else False
 
 
 def _stream(model, token_ids, max_new_tokens, choose, eos_token_id, use_cache, decoder):
@@ -112,7 +116,7 @@ def _stream(model, token_ids, max_new_tokens, choose, eos_token_id, use_cache, d
     cache = [KVCache(capacity) for _ in model.layers] if use_cache else None
     done = np.zeros(len(token_ids), bool)
     for i in range(max_new_tokens):
-        if i and decoder is not None:
+        if i and isinstance(decoder, Decoder):
             logits = decoder(token_ids[:, 0], cache)
         else:
             logits = model(token_ids, cache=cache, inference=True, logits_to_keep=1)[0][:, -1]

@@ -109,13 +109,12 @@ class Linear(LinearFace):
     def __call__(self, x: np.ndarray, *, rng: np.random.Generator | None = None) -> tuple[np.ndarray, Callable]:
         weight = self.weight
         check_input("x", x, self.in_features, weight.dtype)
-        if not weight.trainable:
-            return ops.linear_frozen(x, weight.value)
-        y, linear_backward = ops.linear(x, weight.value)
+        y, linear_backward = fast.linear(x, weight.value, weight.trainable)
 
         def backward(dy):
             dx, dweight = linear_backward(dy)
-            weight.accumulate(dweight)
+            if dweight is not None:
+                weight.accumulate(dweight, given_away=True)
             return dx
 
         return y, backward
@@ -125,7 +124,7 @@ class Linear(LinearFace):
 
     def learn(self, x: np.ndarray, dy: np.ndarray) -> None:
         if self.weight.trainable:
-            self.weight.accumulate(dy.T @ x, given_away=True)
+            self.weight.accumulate(fast.matmul(dy.T, x), given_away=True)
 
 
 def project(x: np.ndarray, *layers: LinearFace, rng: np.random.Generator | None = None) -> tuple[np.ndarray, Callable]:
@@ -163,9 +162,7 @@ def _is_one_product(x, layers, rng):
 def _product(x, layers):
     check_input("x", x, layers[0].in_features, layers[0].dtype)
     x2, weight = x.reshape(-1, x.shape[-1]), _joined_weight(layers)
-    y = np.empty((len(x2), len(weight)), x.dtype)
-    fast.products((x2, weight.T, y))
-    return y.reshape(*x.shape[:-1], -1)
+    return fast.matmul(x2, weight.T).reshape(*x.shape[:-1], -1)
 
 
 def _product_backward(x, layers):

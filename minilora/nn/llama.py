@@ -1,5 +1,6 @@
 """Attention, MLP, Block, Llama: the model of Touvron et al. 2023 (arXiv 2302.13971), forward and backward."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -245,7 +246,6 @@ class Llama(Module):
 
         return logits, backward
 
-    @one_blas_thread
     def forward_from(
         self,
         x: np.ndarray,
@@ -266,9 +266,10 @@ class Llama(Module):
                 f"cache must hold one Past for each of {len(self.layers)} layers, got {checks.shown(cache)}"
             )
         first = T - min(logits_to_keep or T, T)  # position whose logits come first
-        x, layers_backward = self._through_layers(x, rng, cache, inference)
-        x, norm_backward = self.norm(x[:, first:])
-        logits, head_backward = self.head()(x)  # (B, T, D) -> (B, T, V)
+        with one_blas_thread if T >= fast.BLOCKS_PAY else contextlib.nullcontext():
+            x, layers_backward = self._through_layers(x, rng, cache, inference)
+            x, norm_backward = self.norm(x[:, first:])
+            logits, head_backward = self.head()(x)  # (B, T, D) -> (B, T, V)
         if inference:
             return logits, _no_backward
 

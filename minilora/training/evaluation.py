@@ -9,7 +9,7 @@ from minilora.data.batching import sha256
 from minilora.data.records import IGNORED
 from minilora.data.template import Layout, Template
 from minilora.data.tokenizer import Tokenizer, check_tokenizer
-from minilora.nn import Llama, generate, ops
+from minilora.nn import Llama, decoder_for, generate, ops
 from minilora.nn.llama import check_labels
 
 LOGITS = 2**25  # held at a time, 128 MB in float32: a vocabulary of 49,152 words would fill gigabytes
@@ -102,9 +102,9 @@ def answers(
     if template is not None:
         checks.instance("template", template, Layout, hint="such as Template() or ChatTemplate()")
     template = Template.suited_to(tokenizer) if template is None else template
-    texts = []
+    texts, decoder = [], decoder_for(model, len(inputs) * max_new_tokens)
     for text in inputs:
         ids = template.prompt(text, tokenizer)
-        row = generate(model, ids[None], max_new_tokens, eos_token_id=tokenizer.eos_token_id)
+        row = generate(model, ids[None], max_new_tokens, eos_token_id=tokenizer.eos_token_id, decoder=decoder)
         texts.append(tokenizer.decode(row[0, len(ids) :]))
     return texts

@@ -117,6 +117,30 @@ def test_rms_norm(check, rng, cut):
     check(lambda x, gain: fast.rms_norm(x, gain, 1e-5), x, gain)
 
 
+@pytest.mark.parametrize("shape", [(5, 4), (2, 3, 4), (1, 4)])
+def test_linear(check, rng, cut, monkeypatch, shape):
+    monkeypatch.setattr(fast, "PRODUCTS_PAY", 0)
+    monkeypatch.setattr(fast, "blas_threads", lambda: 1)
+    x, weight, dy = rng.standard_normal(shape), rng.standard_normal((6, 4)), rng.standard_normal((*shape[:-1], 6))
+    (y, backward), (plain, plain_backward) = fast.linear(x, weight), ops.linear(x, weight)
+    np.testing.assert_allclose(y, plain, rtol=1e-13, atol=1e-15)
+    for one, other in zip(backward(dy), plain_backward(dy), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
+    frozen, frozen_backward = fast.linear(x, weight, learns=False)
+    assert np.array_equal(frozen, y)
+    dx, dweight = frozen_backward(dy)
+    np.testing.assert_allclose(dx, ops.linear_frozen(x, weight)[1](dy), rtol=1e-12, atol=1e-14)
+    assert dweight is None
+    check(fast.linear, x, weight)
+
+
+def test_a_frozen_linear_keeps_no_input(rng):
+    x, weight = rng.standard_normal((5, 4)), rng.standard_normal((6, 4))
+    _, backward = fast.linear(x, weight, learns=False)
+    inside = [cell.cell_contents for cell in backward.__closure__]
+    assert not any(isinstance(part, np.ndarray) and part.shape == x.shape for part in inside)
+
+
 @pytest.mark.parametrize("pay", [0, 2**22], ids=["shared", "too small to share"])
 def test_products(rng, cut, monkeypatch, pay):
     monkeypatch.setattr(fast, "PRODUCTS_PAY", pay)
