@@ -1,7 +1,5 @@
 """LoRA on a model: the wrapped linear layer, how each part starts, and `apply_lora`."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from minilora import checks
@@ -14,8 +12,9 @@ from minilora.adapters.residual import Start
 from minilora.adapters.surgery import check_new_adapter, put_on
 from minilora.adapters.targets import match_targets, pattern_value
 from minilora.adapters.variants import DoRA
-from minilora.nn.layers import Linear, LinearFace
+from minilora.nn.layers import ForDecoding, Linear, LinearFace
 from minilora.nn.module import Constant, Module, Parameter, PendingConstant, PendingParameter
+from minilora.quant.matvec import Shares
 
 
 class LoRALinear(AdapterLayer, LinearFace):
@@ -66,7 +65,7 @@ class LoRALinear(AdapterLayer, LinearFace):
         is lossy, and the caller's explicit step."""
         return Linear.from_weight(self.dense_weight().copy(), trainable=False)
 
-    def for_decoding(self) -> Callable[[np.ndarray, np.ndarray], None] | None:
+    def for_decoding(self) -> ForDecoding | None:
         base, part = self.base_layer.for_decoding(), self.acting
         if base is None or part is None:  # beside a dense weight s B A is added to its copy
             return base
@@ -93,15 +92,20 @@ class LoRALinear(AdapterLayer, LinearFace):
 class Bypassed:
     """x Wᵀ + s x Aᵀ Bᵀ for decoding, W in four bits."""
 
-    def __init__(self, base: Callable[[np.ndarray, np.ndarray], None], part: LoRA):
+    def __init__(self, base: ForDecoding, part: LoRA):
         self.base = base
         self.A = np.ascontiguousarray(part.lora_A.value.T)  # (in, r)
         self.sB = part.lora_B.value.T * part.strength  # (r, out)
         self.nbytes = base.nbytes + self.A.nbytes + self.sB.nbytes
 
-    def __call__(self, x: np.ndarray, out: np.ndarray) -> None:
-        self.base(x, out)
-        out += x @ self.A @ self.sB
+    def shares(self, x: np.ndarray, out: np.ndarray) -> Shares:
+        work, base_last = self.base.shares(x, out)
+
+        def last():
+            base_last()
+            np.add(out, x @ self.A @ self.sB, out=out)
+
+        return work, last
 
 
 def lora_beside(layer: LinearFace, config: LoraConfig, rng: np.random.Generator | None, path: str = "") -> LoRA:

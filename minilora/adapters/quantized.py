@@ -9,10 +9,10 @@ from minilora.adapters.adapter import adapter_layers
 from minilora.adapters.merging import refuse_merged
 from minilora.adapters.targets import match_targets
 from minilora.nn import fast
-from minilora.nn.layers import Linear, LinearFace, check_input
+from minilora.nn.layers import ForDecoding, Linear, LinearFace, check_input
 from minilora.nn.module import Module
 from minilora.quant import QuantizedTensor, quantize
-from minilora.quant.matvec import matvec
+from minilora.quant.matvec import Shares, matvec
 
 
 class QuantizedLinear(LinearFace):
@@ -49,7 +49,7 @@ class QuantizedLinear(LinearFace):
         """The decoded weight, a new array.    (out, in)"""
         return self.q.dequantize()
 
-    def for_decoding(self) -> Callable[[np.ndarray, np.ndarray], None]:
+    def for_decoding(self) -> ForDecoding:
         return matvec(self.q) or CalledLayer(self)
 
     def __call__(self, x: np.ndarray, *, rng: np.random.Generator | None = None) -> tuple[np.ndarray, Callable]:
@@ -71,8 +71,11 @@ class CalledLayer:
     def __init__(self, layer: LinearFace):
         self.layer = layer
 
-    def __call__(self, x: np.ndarray, out: np.ndarray) -> None:
-        out[...], _ = self.layer(x)
+    def shares(self, x: np.ndarray, out: np.ndarray) -> Shares:
+        def call():
+            out[...], _ = self.layer(x)
+
+        return [call], lambda: None
 
 
 def quantize_linears(

@@ -6,7 +6,6 @@ once and is over: what counts is how fast weights come from memory. Shape letter
 
 import contextlib
 import math
-from collections.abc import Callable
 
 import numpy as np
 
@@ -18,7 +17,6 @@ from minilora.nn.past import KVCache
 from minilora.nn.rope import rope_table
 
 SHARE = 2**22  # values of a matrix, from which on it is shared among threads
-Product = Callable[[np.ndarray, np.ndarray], None]  # product(x (B, in), out (B, out)) writes x Wᵀ
 
 
 class Decoder:
@@ -142,8 +140,8 @@ class Decoder:
         size = sum(_float_bytes(layer) for layer, product in zip(layers, coded, strict=True) if product is not None)
         if size > budget:  # stays in four bits
             for i, layer in enumerate(layers):
-                coded[i] = coded[i] or self._dense([layer])
-            self.nbytes += sum(getattr(product, "nbytes", 0) for product in coded)
+                coded[i] = coded[i] or _Shared(_transposed([layer.dense_weight()]))
+            self.nbytes += sum(product.nbytes for product in coded)
             self._shares = threads() > 1
             return _side_by_side(coded, [layer.out_features for layer in layers]), budget
         return self._dense(layers), budget - size
@@ -220,12 +218,29 @@ def _rows_product(weight):
     return product
 
 
+class _Shared:
+    """A dense weight (in, out) beside layers in four bits that have the same input."""
+
+    def __init__(self, weight):
+        self.weight, self.nbytes = weight, weight.nbytes
+
+    def shares(self, x, out):
+        return [lambda: np.matmul(x, self.weight, out=out)], lambda: None
+
+
 def _side_by_side(products, widths):
-    """Several products of the same x, each into its own columns."""
+    """Several products of the same x, each into its own columns, their work shared among threads at once."""
     ends = np.cumsum(widths).tolist()
+    columns = [slice(end - width, end) for width, end in zip(widths, ends, strict=True)]
 
     def product(x, out):
-        for one, width, end in zip(products, widths, ends, strict=True):
-            one(x, out[:, end - width : end])
+        work, finish = [], []
+        for one, part in zip(products, columns, strict=True):
+            shares, last = one.shares(x, out[:, part])
+            work += shares
+            finish.append(last)
+        in_threads(lambda share: share(), work)
+        for last in finish:
+            last()
 
     return product

@@ -23,16 +23,20 @@ PRODUCTS_PAY = 2**22  # multiplications, from which on a product is shared among
 
 
 def products(*three: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
-    """out = a @ b for each (a, b, out), all at the same time, the rows of each out shared among threads.
+    """out = a @ b for each (a, b, out), all at the same time, the longer side of each out shared among threads.
 
     So `with one_blas_thread`; elsewhere BLAS shares out each product.    a: (n, k)   b: (k, m)   out: (n, m)
     """
     count = threads() if blas_threads() == 1 else 1
     work = []
     for a, b, out in three:
-        n = len(out)
-        size = -(-n // count) if n * b.size >= PRODUCTS_PAY else n
-        work += [(a[rows], b, out[rows]) for rows in pieces(n, max(1, size))]
+        n, m = out.shape
+        if count == 1 or n * b.size < PRODUCTS_PAY:
+            work.append((a, b, out))
+        elif n >= m:
+            work += [(a[rows], b, out[rows]) for rows in pieces(n, -(-n // count))]
+        else:
+            work += [(a, b[:, columns], out[:, columns]) for columns in pieces(m, -(-m // count))]
     in_threads(lambda item: np.matmul(item[0], item[1], out=item[2]), work)
 
 

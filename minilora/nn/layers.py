@@ -1,7 +1,7 @@
 """Embedding, Linear, RMSNorm: ops bound to Parameters. `y, backward = layer(x)`, then `dx = backward(dy)`."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -11,6 +11,18 @@ from minilora.nn.config import LARGEST
 from minilora.nn.module import Module, Parameter, PendingParameter
 
 PENDING = object()  # instead of an rng: draw nothing, the weights come later (Llama.skeleton)
+
+
+class ForDecoding(Protocol):
+    """A linear layer as a product with few rows. `nbytes`: what it holds beside the layer."""
+
+    nbytes: int
+
+    def shares(self, x: np.ndarray, out: np.ndarray) -> tuple[list[Callable[[], None]], Callable[[], None]]:
+        """What has to be called to write y: all of a list, in any order and in any thread, then the other function.
+
+        x: (B, in)   out: (B, out)
+        """
 
 
 class LinearFace(Module):
@@ -42,11 +54,8 @@ class LinearFace(Module):
         """The weight that the layer acts with, as a dense (out, in) array."""
         raise NotImplementedError
 
-    def for_decoding(self) -> Callable[[np.ndarray, np.ndarray], None] | None:
-        """A function(x (B, in), out (B, out)) that writes y for few rows fast, with `nbytes`, what it holds beside the layer.
-
-        None, the default: a copy of `dense_weight()` serves best.
-        """
+    def for_decoding(self) -> "ForDecoding | None":
+        """y for few rows, fast; None, the default: a copy of `dense_weight()` serves best."""
         return None
 
     def is_one_product(self, rng: np.random.Generator | None) -> bool:

@@ -3,24 +3,30 @@
 A block's scale stands before all its values, so it can wait until their products with x are summed up: codes become floats,
 are multiplied, and the sums are scaled, one for each block instead of one for each value. All goes through chunks that stay
 in the cache. What is computed is x @ q.dequantize().T; tests/quant/test_matvec.py holds the two equal.
+
+`shares(x, out)` gives what has to be called: first all of a list, in any order and in any thread, then the other function.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
-from minilora.machine import in_threads, pieces, threads
+from minilora.machine import pieces, threads
 from minilora.quant.affine import AFFINE, AFFINE_BOOK
 from minilora.quant.tensor import QuantizedTensor
 
 CHUNK = 2**17  # values that are floats at one time: half a MB, fits the L2 cache
 
 
-def matvec(q: QuantizedTensor) -> Callable[[np.ndarray, np.ndarray], None] | None:
-    """A function(x (B, in), out (B, out)) that writes x Wᵀ, with `nbytes`, what it holds beside q. None where it does not pay.
+Shares = tuple[list[Callable[[], None]], Callable[[], None]]
 
-    For a float32 matrix (out, in) in four bits, blocks of an even size that do not straddle rows. `int4_affine` is stored a
-    second time in another order; of other codes the scales alone are.
+
+def matvec(q: QuantizedTensor) -> "CodedMatrix | AffineMatrix | None":
+    """x Wᵀ straight from q, a float32 matrix (out, in) in four bits; None where it does not pay.
+
+    It does not where blocks straddle rows, or half of one is not whole. `int4_affine` is stored a second time, in another
+    order; of other codes the scales alone are.
     """
     fits = len(q.shape) == 2 and q.dtype == np.float32 and q.book.bits == 4
     if not fits or q.block_size % 2 or q.shape[1] % q.block_size:
@@ -37,7 +43,7 @@ class CodedMatrix:
         self.scales = np.ascontiguousarray(q.scales.reshape(rows, -1).T)  # (blocks, out)
         self.nbytes = self.scales.nbytes
 
-    def __call__(self, x: np.ndarray, out: np.ndarray) -> None:
+    def shares(self, x: np.ndarray, out: np.ndarray) -> Shares:
         (blocks, rows), b, pairs = self.scales.shape, self.block_size, self.book.pairs
         x = np.ascontiguousarray(x.reshape(len(x), blocks, b).transpose(1, 2, 0))  # (B, in) -> (blocks, b, B)
 
@@ -48,7 +54,8 @@ class CodedMatrix:
             sums *= self.scales[:, part, None]
             out[:, part] = sums.sum(axis=0).T
 
-        in_threads(of, pieces(rows, _even(rows, max(1, CHUNK // (blocks * b)))))
+        cut = pieces(rows, _even(rows, max(1, CHUNK // (blocks * b))))
+        return [partial(of, part) for part in cut], lambda: None
 
 
 class AffineMatrix:
@@ -69,7 +76,7 @@ class AffineMatrix:
         self.minima = np.ascontiguousarray(q.minima.reshape(rows, -1).T)
         self.nbytes = self.bytes.nbytes + self.scales.nbytes + self.minima.nbytes
 
-    def __call__(self, x: np.ndarray, out: np.ndarray) -> None:
+    def shares(self, x: np.ndarray, out: np.ndarray) -> Shares:
         blocks, half, rows = self.bytes.shape
         x = x.reshape(len(x), blocks, 2 * half).swapaxes(0, 1)  # (B, in) -> (blocks, B, b)
         fitted = np.empty_like(x, order="C")
@@ -86,9 +93,12 @@ class AffineMatrix:
             # w = code * scale + minimum    =>  x wᵀ = sum over blocks of scale * (sum of x * code) + minimum * (sum of x)
             sums[part] *= self.scales[part, None]
 
-        in_threads(of, pieces(blocks, _even(blocks, max(1, CHUNK // (2 * half * rows)))))
-        np.sum(sums, axis=0, out=out)
-        out += x.sum(axis=-1).T @ self.minima
+        def finish():
+            np.sum(sums, axis=0, out=out)
+            np.add(out, x.sum(axis=-1).T @ self.minima, out=out)
+
+        cut = pieces(blocks, _even(blocks, max(1, CHUNK // (2 * half * rows))))
+        return [partial(of, part) for part in cut], finish
 
 
 def _even(n, most):

@@ -145,9 +145,9 @@ def test_a_frozen_linear_keeps_no_input(rng):
 def test_products(rng, cut, monkeypatch, pay):
     monkeypatch.setattr(fast, "PRODUCTS_PAY", pay)
     monkeypatch.setattr(fast, "blas_threads", lambda: 1)
-    a, b, c = rng.standard_normal((5, 3)), rng.standard_normal((3, 4)), rng.standard_normal((5, 2))
-    ab, ac, empty = np.empty((5, 4)), np.empty((3, 2)), np.empty((0, 4))
-    fast.products((a, b, ab), (a.T, c, ac), (a[:0], b, empty))
+    a, b, c = rng.standard_normal((5, 3)), rng.standard_normal((3, 4)), rng.standard_normal((5, 7))
+    ab, ac, empty = np.empty((5, 4)), np.empty((3, 7)), np.empty((0, 4))
+    fast.products((a, b, ab), (a.T, c, ac), (a[:0], b, empty))  # by rows, by columns
     np.testing.assert_allclose(ab, a @ b, rtol=1e-13)
     np.testing.assert_allclose(ac, a.T @ c, rtol=1e-13)
 
