@@ -102,6 +102,7 @@ def answers(
     if template is not None:
         checks.instance("template", template, Layout, hint="such as Template() or ChatTemplate()")
     template = Template.suited_to(tokenizer) if template is None else template
+    max_new_tokens = checks.integer("max_new_tokens", max_new_tokens, low=1, high=model.config.max_position_embeddings)
     texts, decoder = [], decoder_for(model, len(inputs) * max_new_tokens)
     for text in inputs:
         ids = template.prompt(text, tokenizer)

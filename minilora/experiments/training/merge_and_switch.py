@@ -94,7 +94,8 @@ def models_timed(config: Config) -> dict[str, dict[str, float]]:
         for name, model in models.items():
             seconds[name]["forward"].append(timed(lambda model=model: model(ids, inference=True)))
             prompt = ids[:1, : config.prompt]
-            whole = timed(lambda model=model, prompt=prompt: generate(model, prompt, config.new_tokens))
+            # The layers as they are: a Decoder would merge LoRA into its copy.
+            whole = timed(lambda model=model, prompt=prompt: generate(model, prompt, config.new_tokens, decoder=False))
             seconds[name]["token"].append(whole / config.new_tokens)
     return {name: {job: 1e3 * median(times) for job, times in jobs.items()} for name, jobs in seconds.items()}
 
