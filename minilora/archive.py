@@ -25,6 +25,8 @@ READABLE = 0o600 << 16
 WIDE = 0xFFFFFFFF  # "the size stands in the extra field"
 LIMIT = 2**31 - 1  # from here on the directory uses eight bytes, too
 COUNT_LIMIT = 2**16 - 1
+HEADER_LIMIT = 2**10  # bytes of an array's header: a shape of 64 axes, the most that numpy has, takes fewer
+NAME_LIMIT = 2**10  # bytes of an entry's name: longer than any path in a model, and no memory to speak of
 DTYPES = frozenset(f"{'|' if size == 1 else '<'}{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)) | {
     *("<f2", "<f4", "<f8")
 }
@@ -60,7 +62,9 @@ def read_entry(file: BinaryIO, file_size: int) -> Entry | None:
         file.seek(offset)
         return None
     crc, name_length = struct.unpack("<14xL8xH2x", head)
-    head += file.read(min(name_length + 20, file_size - offset - 30))  # a forged length asks for no more than there is
+    if name_length > NAME_LIMIT:
+        raise ValueError(f"the name of its entry at byte {offset} has {name_length} bytes, more than {NAME_LIMIT}")
+    head += file.read(name_length + 20)
     name = head[30 : 30 + name_length].decode()
     size = int.from_bytes(head[-8:], "little")
     entry = Entry(name, size, crc, offset)
@@ -141,9 +145,9 @@ def read_array(file: BinaryIO, entry: Entry) -> np.ndarray:
     length = int.from_bytes(magic[8:], "little")
     if len(magic) < 10 or magic[:8] != b"\x93NUMPY\1\0" or length > entry.size - 10:
         raise ValueError(f"its entry {name} is not an array in .npy format 1.0")
-    header = magic + file.read(length)
+    header = magic + file.read(min(length, HEADER_LIMIT))
     match = _ARRAY_HEADER.fullmatch(header[10:])
-    if match is None:
+    if match is None or length > HEADER_LIMIT:
         raise ValueError(f"the array {name} has a header that minilora does not write: {_short(header[10:])}")
     descr, shape_text = (part.decode() for part in match.groups())
     shape = tuple(int(number) for number in re.findall(r"\d+", shape_text))

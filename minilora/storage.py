@@ -138,8 +138,8 @@ def _unique(pairs):
 
 
 def _storable(name, array):
-    if len(checks.string("an array's name", name).encode()) > 2**16 - 5:
-        raise ValueError(f"an array's name must be shorter than 65,531 bytes, got {name[:40]!r}...")
+    if len(checks.string("an array's name", name).encode()) > archive.NAME_LIMIT - len(".npy"):
+        raise ValueError(f"an array's name must have at most {archive.NAME_LIMIT - 4:,} bytes, got {name[:40]!r}...")
     if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray) or array.dtype.kind not in "iuf":
         raise TypeError(f"the array {name!r} must be a plain numpy array of numbers, got {checks.shown(array)}")
     little_endian = array.dtype.newbyteorder("<")
