@@ -265,4 +265,4 @@ exercise("which_scales_suffer")
 #
 # **Papers.** Dettmers et al. 2023, *QLoRA* (arXiv 2305.14314), section 3 · Dettmers 2016, *8-bit approximations* (arXiv 1511.04561) · Micikevicius et al. 2022, *FP8 formats* (arXiv 2209.05433)
 #
-# **Next.** [09 · the interview](09_interview.ipynb)
+# **Next.** [06 · QLoRA](06_qlora.ipynb)

@@ -3,7 +3,16 @@
 from typing import Any
 
 from minilora import checks
-from minilora.course.exercises import lesson_00, lesson_01, lesson_02, lesson_03, lesson_04, lesson_05, lesson_09
+from minilora.course.exercises import (
+    lesson_00,
+    lesson_01,
+    lesson_02,
+    lesson_03,
+    lesson_04,
+    lesson_05,
+    lesson_06,
+    lesson_09,
+)
 from minilora.course.exercises.exercise import Exercise
 from minilora.course.exercises.grading import Verdict, grade
 
@@ -14,6 +23,7 @@ LESSONS: dict[str, tuple[Exercise, ...]] = {
     "03_rank": lesson_03.EXERCISES,
     "04_nf4": lesson_04.EXERCISES,
     "05_double_quantization": lesson_05.EXERCISES,
+    "06_qlora": lesson_06.EXERCISES,
     "09_interview": lesson_09.EXERCISES,
 }
 ALL: dict[str, Exercise] = {exercise.name: exercise for lesson in LESSONS.values() for exercise in lesson}
