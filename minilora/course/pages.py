@@ -1,6 +1,7 @@
 """What the notebooks put on a page: source code, tables, figures. Needs the `notebooks` extra."""
 
 import inspect
+import json
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -88,6 +89,15 @@ def numbers(figure: str) -> dict[str, Any]:
     from minilora.gallery import COMMITTED, load, select
 
     return load(select([figure])[0], COMMITTED)["numbers"]
+
+
+def measured(name: str) -> dict[str, Any]:
+    """What a benchmark measured, from figures/NAME.json: {part: {measurement: its numbers}}.
+
+    FileNotFoundError outside a checkout, or for a benchmark that keeps no numbers there.
+    """
+    numbers = json.loads((ROOT / "figures" / f"{name}.json").read_text(encoding="utf-8"))
+    return {part: one["results"] for part, one in numbers.items()}
 
 
 def draw(figure: str, data: dict[str, Any] | None = None) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from minilora.plots.style import BOUND, EASY, HARD, INK, color
+from minilora.plots.style import BOUND, EASY, HARD, INK, color, label
 from minilora.quant import codebook, quantize
 
 FROZEN, FAINT = "#999999", "#e0e0e0"
@@ -310,8 +310,6 @@ def bins_used(use: np.ndarray) -> None:
 
 def codes_under_density(codes: Sequence[str], cut: float) -> None:
     """Where codes put their values under the normal density, whose value at +-1 is `cut` standard deviations."""
-    from minilora.plots.style import label
-
     _, ax = _new(7, 2.9)
     z = np.linspace(-1, 1, 400)
     density = np.exp(-((cut * z) ** 2) / 2) / np.sqrt(2 * np.pi)
@@ -323,3 +321,43 @@ def codes_under_density(codes: Sequence[str], cut: float) -> None:
     ax.set_ylim(0, 0.6)
     ax.set_title("NF4 is dense where weights are, sparse at the ends")
     ax.legend(loc="upper right")
+
+
+def loss_against_error(settings: Sequence[Mapping], unit: str = "nats per token") -> None:
+    """What each code costs in loss, beside its error: {"code", "block_size", "rms_error", "change", "standard_error"} each."""
+    _, ax = _new(8, 3.8)
+    marks = {32: "s", 64: "o", 256: "^"}
+    for one in settings:
+        shade = color(one["code"])
+        error = 2 * one["standard_error"]
+        mark = marks[one["block_size"]]
+        ax.errorbar(100 * one["rms_error"], one["change"], yerr=error, fmt=mark, color=shade, capsize=2, markersize=6)
+    for code in dict.fromkeys(one["code"] for one in settings):
+        ax.plot([], [], "o", color=color(code), label=label(code))
+    for size in sorted({one["block_size"] for one in settings}):
+        ax.plot([], [], marks[size], color=INK, label=f"blocks of {size}")
+    ax.axhline(0, color=INK, linewidth=1)
+    ax.set_xlabel("RMS error of the weights, percent of their RMS")
+    ax.set_ylabel(f"added loss, {unit}")
+    ax.set_title("One code is too good to be true")
+    ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+
+def stored_twice(weights: np.ndarray, code: str = "nf4", block_size: int = 64) -> None:
+    """A row of weights, stored as Q4_1 stores it (affine int4, blocks of 32) and then in another code: the two errors.
+
+    weights: (n,), n a multiple of both block sizes
+    """
+    file = quantize(weights, "int4_affine", block_size=32).dequantize()
+    again = quantize(file, code, block_size=block_size).dequantize()
+    size = np.sqrt(np.mean(weights**2))
+    to_file, to_true = (100 * np.sqrt(np.mean((again - w) ** 2)) / size for w in (file, weights))
+    _, ax = _new(8, 2.9)
+    shown = slice(0, 32)
+    ax.plot(weights[shown], "o", color=FROZEN, markersize=4, label="before the file was made")
+    ax.plot(file[shown], "_", color=BLUE, markersize=9, markeredgewidth=2, label="as the file has it (Q4_1)")
+    ax.plot(again[shown], "x", color=ORANGE, markersize=5, label=f"then in {label(code)}, blocks of {block_size}")
+    ax.set_xlabel("the first 32 weights")
+    ax.set_ylabel("weight")
+    ax.set_title(f"{to_file:.1f} % away from the file, {to_true:.1f} % away from the weights before it")
+    ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))

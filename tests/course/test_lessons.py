@@ -150,7 +150,7 @@ def test_files_named_are_there(lesson):
 
 
 FACES = {"minilora", "minilora.course.exercises"} | {
-    f"minilora.{room}" for room in ("adapters", "analysis", "course", "data", "nn", "quant", "training")
+    f"minilora.{room}" for room in ("adapters", "analysis", "course", "data", "interop", "nn", "quant", "training")
 }
 
 

@@ -8,6 +8,10 @@ from minilora.course import pictures
 
 W = np.random.default_rng(0).standard_normal(64).astype(np.float32)
 LINES = {"one": ([1, 2, 4], [1.0, 0.5, 0.2]), "other": ([1, 2, 4], [2.0, 1.0, 0.5])}
+SETTINGS = [
+    {"code": code, "block_size": size, "rms_error": 0.09, "change": 0.2, "standard_error": 0.01}
+    for code, size in (("nf4", 64), ("int4_affine", 32))
+]
 DRAWN = [
     (pictures.thin_matrices, (4096, 8), "r = 8"),
     (pictures.rounded_block, (W,), "64 weights move to the nearest of 16 levels"),
@@ -27,6 +31,8 @@ DRAWN = [
     (pictures.histogram, (W, 0.0, "here", "x", "spread"), "spread"),
     (pictures.maps, ({"int8": np.linspace(-1, 1, 255)},), "All values"),
     (pictures.bins_used, (np.array([0.5, 0.25, 0.25]),), "2.0 times as often"),
+    (pictures.loss_against_error, (SETTINGS,), "too good to be true"),
+    (pictures.stored_twice, (W, "int4_affine", 32), "0.0 % away from the file"),
     (pictures.codes_under_density, (("int4", "nf4"), 1.85), "NF4 is dense"),
 ]
 

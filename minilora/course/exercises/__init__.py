@@ -11,6 +11,7 @@ from minilora.course.exercises import (
     lesson_04,
     lesson_05,
     lesson_06,
+    lesson_08,
     lesson_09,
 )
 from minilora.course.exercises.exercise import Exercise
@@ -24,6 +25,7 @@ LESSONS: dict[str, tuple[Exercise, ...]] = {
     "04_nf4": lesson_04.EXERCISES,
     "05_double_quantization": lesson_05.EXERCISES,
     "06_qlora": lesson_06.EXERCISES,
+    "08_a_real_model": lesson_08.EXERCISES,
     "09_interview": lesson_09.EXERCISES,
 }
 ALL: dict[str, Exercise] = {exercise.name: exercise for lesson in LESSONS.values() for exercise in lesson}
