@@ -56,12 +56,14 @@ BLOCK_SIZE = 64
 MATRIX = (4096, 4096)  # what is quantized and decoded
 GROWTH_STEPS = 3  # per setting: the fastest counts
 PACKAGES = "numpy", "torch", "transformers", "peft", "bitsandbytes"
+CODES = {"": None, "int4": "int4_affine", "nf4": "nf4"}  # theirs is NF4 for each
 
 # Each work: what the table calls it, the other side, and whether both must arrive at the same numbers.
 WORKS = {
     "decode": ("a token, float32", "transformers", True),
     "decode-int4": ("a token, affine int4 (theirs NF4)", "bitsandbytes", False),
     "decode-nf4": ("a token, NF4", "bitsandbytes", True),
+    "decode-nf4-kept": ("a token, NF4, kept decoded", "bitsandbytes", True),
     "prefill-128": ("read 128 tokens", "transformers", True),
     "prefill-512": ("read 512 tokens", "transformers", True),
     "lora-128": ("LoRA step, 128 tokens", "PEFT", True),
@@ -97,9 +99,10 @@ def our_model(weights, code=None, lora=False):
     return model
 
 
-def our_decoding(weights, code):
-    model = our_model(weights, code)
-    decoder, ids = Decoder(model), ids_of(PROMPT)
+def our_decoding(weights, detail):
+    code, _, kept = detail.partition("-")
+    model = our_model(weights, CODES[code])
+    decoder, ids = Decoder(model, keep_decoded=10**9 if kept else 0), ids_of(PROMPT)
 
     def turn():
         cache = [KVCache(PROMPT + NEW) for _ in model.layers]
@@ -209,10 +212,10 @@ def _their_lora(model):
     return model
 
 
-def their_decoding(weights, code):
+def their_decoding(weights, detail):
     import torch
 
-    model, ids = their_model(weights, code), torch.from_numpy(ids_of(PROMPT))
+    model, ids = their_model(weights, CODES[detail.partition("-")[0]]), torch.from_numpy(ids_of(PROMPT))
 
     def turn():
         with torch.inference_mode():
@@ -288,7 +291,7 @@ def turns(side, work, weights):
         else (their_decoding, their_prefill, their_step, their_codec)
     )
     if kind == "decode":
-        turn = decoding(weights, {"int4": "int4_affine", "nf4": "nf4", "": None}[detail])
+        turn = decoding(weights, detail)
     elif kind == "prefill":
         turn = prefill(weights, int(detail))
     elif kind in ("lora", "qlora"):

@@ -47,7 +47,7 @@ def in_threads(work: Callable, items: Sequence) -> None:
     No item may need another's result, nor write where another writes. numpy releases the GIL while it computes, so
     this pays where an item takes a tenth of a millisecond and more. The bits do not depend on which thread takes which item.
     """
-    count = min(threads(), len(items))
+    count = min(threads(), len(items)) if len(items) > 1 else 1  # asking the environment takes a microsecond
     if count <= 1 or threading.current_thread().name.startswith(POOL_NAME):  # a worker itself must not wait for others
         for item in items:
             work(item)

@@ -27,11 +27,14 @@ def products(*three: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
 
     So `with one_blas_thread`; elsewhere BLAS shares out each product.    a: (n, k)   b: (k, m)   out: (n, m)
     """
-    count = threads() if blas_threads() == 1 else 1
+    large = [len(a) * b.size >= PRODUCTS_PAY for a, b, _ in three]
+    count = threads() if any(large) else 1
+    if count > 1 and blas_threads() != 1:
+        count = 1
     work = []
-    for a, b, out in three:
+    for (a, b, out), pays in zip(three, large, strict=True):
         n, m = out.shape
-        if count == 1 or n * b.size < PRODUCTS_PAY:
+        if count == 1 or not pays:
             work.append((a, b, out))
         elif n >= m:
             work += [(a[rows], b, out[rows]) for rows in pieces(n, -(-n // count))]
