@@ -38,6 +38,7 @@ def main():
     parser.add_argument("--survivors", action="store_true", help="run those again that survived")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="tests side by side (default: all cores)")
     parser.add_argument("--report", action="store_true", help="write the page and run nothing")
+    parser.add_argument("--note", default="", help="a sentence for the page, on what was run and when")
     options = parser.parse_args()
     os.chdir(ROOT)
     os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
@@ -104,6 +105,7 @@ def report(names, options):
     lines = [
         "# Mutants", "",
         f"`make mutants` ({drawn}): {tried} were tried and **{share}** killed, {len(explained)} more cannot or need not be.", "",
+        *([options.note, ""] if options.note else []),
         "| room | killed | survived | no test reaches it | not tried | share killed |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]  # fmt: skip
@@ -118,7 +120,10 @@ def report(names, options):
         if not rows:
             lines += ["None.", ""]
     PAGE.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8", newline="\n")
-    return "\n".join(lines[2 : 5 + 2 + len(rooms)]) + f"\n{len(left)} survivors without an explanation; see {PAGE}"
+    return (
+        "\n".join(line for line in lines[2:] if line.startswith(("`make", "|")))
+        + f"\n{len(left)} survivors without an explanation; see {PAGE}"
+    )
 
 
 def pattern(reason):

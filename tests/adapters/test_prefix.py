@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from minilora import PrefixConfig, apply_prefix
+from minilora import PrefixConfig, apply_prefix, generate
 from minilora.adapters import count_parameters, get_adapter
 
 
@@ -74,3 +74,9 @@ def test_where_a_projected_prefix_starts(rng, make_model):
     for parameter, fan_in in ((part.W1, 12), (part.W2, 40)):  # uniform in both signs, as torch draws a Linear
         bound = 1 / np.sqrt(fan_in)
         assert -bound <= parameter.value.min() < -0.95 * bound and 0.95 * bound < parameter.value.max() <= bound
+
+
+def test_a_prefix_longer_than_a_head_is_wide_fits_into_the_cache(rng, make_model, ids):
+    model = make_model()
+    apply_prefix(model, PrefixConfig(num_virtual_tokens=10), rng=rng)  # heads are 6 wide
+    np.testing.assert_array_equal(generate(model, ids, 8), generate(model, ids, 8, use_cache=False))

@@ -61,3 +61,13 @@ def test_a_level_is_the_mean_of_all_that_is_nearest_to_it():
     levels = lloyd(x, weight, np.array([-0.3, 0.7]), pinned=())
     left, right = (9 * -0.5 + 0.0) / 12, (4 * 0.9 + 1.0) / 5
     np.testing.assert_allclose(levels, [left, right], rtol=1e-12)
+
+
+def test_weights_are_summed_in_float64(scaled):
+    x, weight = scaled
+    for power in (1, 2):
+        single = weight.astype(np.float32)
+        np.testing.assert_array_equal(
+            lloyd(x, single, codebook("nf4"), power=power),
+            lloyd(x, single.astype(np.float64), codebook("nf4"), power=power),
+        )

@@ -37,7 +37,7 @@ def test_verdicts_are_read_from_the_exit_codes(mutants):
 
 
 def test_the_page_says_what_share_was_killed_and_lists_what_was_not(mutants):
-    said = mutants.report(sorted(mutants.verdicts()), argparse.Namespace(sample=None, seed=0))
+    said = mutants.report(sorted(mutants.verdicts()), argparse.Namespace(sample=None, seed=0, note=""))
     page = mutants.PAGE.read_text(encoding="utf-8")
     assert "7 were tried and **57.1%** killed, 1 more cannot or need not be." in page  # 4 of 7: one was not tried
     assert "| nn | 4 | 2 | 1 | 1 | 57.1% |" in page and "| nn | 4 | 2 | 1 | 1 | 57.1% |" in said
@@ -49,15 +49,22 @@ def test_the_page_says_what_share_was_killed_and_lists_what_was_not(mutants):
 
 def test_a_pattern_explains_as_well(mutants, monkeypatch):
     monkeypatch.setattr(mutants, "diff", lambda name: ("minilora.nn.ops.f", '+    f(hint="TRY IT")'))
-    assert "0 survivors without" in mutants.report(sorted(mutants.verdicts()), argparse.Namespace(sample=None, seed=0))
+    assert "0 survivors without" in mutants.report(
+        sorted(mutants.verdicts()), argparse.Namespace(sample=None, seed=0, note="")
+    )
     assert mutants.PAGE.read_text(encoding="utf-8").count("words alone") == 3
 
 
 def test_a_sample_is_named_with_its_seed(mutants):
     names = sorted(mutants.verdicts())[:4]
-    mutants.report(names, argparse.Namespace(sample=4, seed=7))
+    mutants.report(names, argparse.Namespace(sample=4, seed=7, note="An early one."))
     page = mutants.PAGE.read_text(encoding="utf-8")
-    assert "(4 mutants drawn with seed 7)" in page and "**100.0%** killed" in page and page.count("None.") == 2
+    assert (
+        "(4 mutants drawn with seed 7)" in page
+        and "\n\nAn early one.\n\n|" in page
+        and "**100.0%** killed" in page
+        and page.count("None.") == 2
+    )
 
 
 def test_each_equivalent_mutant_names_a_function_that_is_there_and_says_why():

@@ -74,7 +74,7 @@ def test_without_a_ratio_they_are_the_plain_groups(named):
 
 
 def test_the_trainer_uses_them(make_model, rng):
-    """Adam's first step is the rate, whatever the gradient: B moves 16 times as far, alpha a tenth."""
+    """Adam's first step is the rate, whatever the gradient: B moves 16 times as far, alpha a fifth."""
     model, ids = make_model(), rng.integers(0, 37, (2, 6))
     apply_lora(model, LoraConfig(r=2, trainable_alpha=True), rng=rng)
     parameters = dict(model.named_parameters())
@@ -82,9 +82,11 @@ def test_the_trainer_uses_them(make_model, rng):
         if name.endswith("lora_B"):
             parameter.value[...] = rng.standard_normal(parameter.shape)
     before = {name: p.value.copy() for name, p in parameters.items() if p.trainable}
-    config = TrainingConfig(max_steps=1, learning_rate=0.01, lr_scheduler_type="constant", loraplus_lr_ratio=16.0)
+    config = TrainingConfig(
+        max_steps=1, learning_rate=0.01, lr_scheduler_type="constant", loraplus_lr_ratio=16.0, alpha_lr_ratio=0.2
+    )
     Trainer(model, config, lambda step: (ids, ids)).train()
-    rates = {"lora_A": 0.01, "lora_B": 0.16, "lora_alpha": 0.001}
+    rates = {"lora_A": 0.01, "lora_B": 0.16, "lora_alpha": 0.002}
     for name, start in before.items():
         moved = np.abs(parameters[name].value - start).max()
         assert moved == pytest.approx(rates[name.rpartition(".")[2]], rel=1e-3)
