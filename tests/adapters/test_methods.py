@@ -109,7 +109,9 @@ def learned(model, name="default"):
 
 def test_every_method_is_here():
     assert {method_of(config).name for config in CONFIGS.values()} == METHODS.keys()
-    with pytest.raises(TypeError, match="config must be one of LoraConfig.*got dict"):
+    with pytest.raises(
+        TypeError, match="config must be one of (Lora|Bottleneck|Prefix|Prompt|Partial|Full)Config, .*got dict"
+    ):
         method_of({})
 
 

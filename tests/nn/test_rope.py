@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from minilora import Llama
+from minilora.nn import rope as rope_module
 from minilora.nn.rope import rope, rope_frequencies, rope_table
 
 F64 = np.dtype(np.float64)
@@ -83,3 +84,9 @@ def test_one_table_grows_and_keeps_its_values(dtype):
         np.testing.assert_array_equal(part, whole[:5])
     with pytest.raises(ValueError, match="read-only"):
         long[0][0] = 0
+
+
+def test_a_model_asks_for_tables_of_its_own_dtype(make_model, monkeypatch):
+    monkeypatch.setattr(rope_module, "_TABLES", {})
+    make_model(np.float32)(np.array([[1, 2, 3]]))
+    assert {key[2] for key in rope_module._TABLES} == {np.dtype(np.float32)}

@@ -1,5 +1,7 @@
 """Codebooks: the published tables, derived; and a Codebook whose parts fit together."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -91,7 +93,8 @@ def test_a_book_is_shared_and_nobody_can_write_into_it(code):
 
 def test_a_book_copies_what_it_is_given():
     levels, codes = np.array([-1, 0, 1], np.float32), np.array([2, 0, 1])
-    book = Codebook("ternary", levels, codes, 2)
+    book = Codebook("ternary", levels, codes, np.int8(2))
+    assert type(book.bits) is int  # 1 << 8 of a np.int8 would overflow
     levels[0], codes[0] = 9, 3
     assert book.levels[0] == -1 and book.codes.tolist() == [2, 0, 1] and book.codes.dtype == np.uint8
     np.testing.assert_array_equal(book.decoding, [0, 1, -1, 0])
@@ -129,3 +132,11 @@ REFUSED = [
 def test_refused(call, error, message):
     with pytest.raises(error, match=f"^({message})"):
         call()
+
+
+def test_an_unknown_code_is_answered_with_all_there_are():
+    with pytest.raises(ValueError) as error:
+        codebook("nf9")
+    named = re.findall(r"'(\w+)'", str(error.value).partition("got")[0])
+    assert named == sorted(["int4", "int4_full", "fp4", "fp4_e2m1", "af4", *(f"nf{bits}" for bits in range(2, 9))])
+    assert all(codebook(name).size for name in named)
