@@ -131,6 +131,9 @@ class _OneBlasThread(contextlib.ContextDecorator):
 # training step on two cores was 10 to 15 % slower. Where numpy came with another BLAS, nothing changes.
 one_blas_thread = _OneBlasThread()
 
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=one_blas_thread.__init__)  # nobody is inside in a child
+
 
 def peak_memory() -> int | None:
     """The most bytes of memory that this process has held at one time; None where the system does not say."""

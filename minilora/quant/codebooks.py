@@ -64,6 +64,17 @@ class Codebook:
         pairs = np.stack([np.repeat(self.decoding, 16), np.tile(self.decoding, 16)], axis=1)  # (256, 2)
         return _read_only(pairs.view(np.uint64)[:, 0].copy())
 
+    @cached_property
+    def quads(self) -> np.ndarray:
+        """Four bits only: the four float32 values of two bytes, side by side as one 16-byte entry.    (65536,) complex128
+
+        1 MB, which still fits the L2 cache of most processors: a lookup each four values instead of each two.
+        """
+        both = (
+            np.arange(2**16, dtype=np.uint16).view(np.uint8).reshape(-1, 2)
+        )  # the two bytes of each index, as they lie
+        return _read_only(self.pairs[both].view(np.complex128)[:, 0].copy())
+
 
 def _read_only(array):
     array.setflags(write=False)
