@@ -25,7 +25,8 @@ class Decoder:
     Dense weights are copied, but for the MLP's down_proj: q, k, v and gate, up joined, each transposed, which BLAS reads
     up to three times as fast. `nbytes` says what that takes beside the model: nearly the model once more. A LoRA over a
     dense layer is added to the copy. Layers in four bits stay in four bits, a second copy of their codes in another
-    order, and are used without being decoded as a whole; those whose float weights fit into `keep_decoded` bytes, the first ones first, are copied decoded.
+    order, and are used without being decoded as a whole; those whose float weights fit into `keep_decoded` bytes, the
+    first ones first, are copied decoded.
     Weights that change later need a new Decoder. ValueError where the model has parts that it does not know (prefix
     or prompt tuning, bottleneck adapters): see `fits`.
     """
