@@ -361,3 +361,41 @@ def stored_twice(weights: np.ndarray, code: str = "nf4", block_size: int = 64) -
     ax.set_ylabel("weight")
     ax.set_title(f"{to_file:.1f} % away from the file, {to_true:.1f} % away from the weights before it")
     ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+
+def surface(rates: Sequence[float], alphas: Sequence[float], loss: np.ndarray, product: float | None = None) -> None:
+    """What is left of a loss over the rate and alpha, and the line on which their product stays the same.    loss: [alpha][rate]"""
+    from matplotlib.colors import LogNorm
+
+    _, ax = _new(7, 3.4)
+    values = np.ma.masked_invalid(np.asarray(loss, float))
+    places = np.arange(len(rates)), np.arange(len(alphas))
+    shown = ax.pcolormesh(*places, values, cmap="viridis_r", norm=LogNorm(), shading="nearest")
+    middle = np.sqrt(values.min() * values.max())
+    for (row, column), value in np.ndenumerate(values):
+        if not np.ma.is_masked(value):
+            ink = "white" if value > middle else INK
+            ax.text(column, row, f"{value:.2g}", ha="center", va="center", fontsize=8, color=ink)
+    ax.set_xticks(places[0], [f"{rate:.2g}" for rate in rates])
+    ax.set_yticks(places[1], [f"{alpha:g}" for alpha in alphas])
+    ax.set_xlabel("learning rate")
+    ax.set_ylabel("alpha")
+    ax.grid(visible=False)
+    ax.figure.colorbar(shown, ax=ax)
+    if product:
+        at = np.interp(np.log(product / np.asarray(alphas)), np.log(rates), places[0], left=np.nan, right=np.nan)
+        ax.plot(at, places[1], color=ORANGE, marker="s", markersize=17, fillstyle="none", linestyle=":", linewidth=1)
+    ax.set_title("Orange squares: one product of alpha and rate")
+
+
+def training_curves(runs: Mapping[str, Mapping[str, Sequence[float]]], top: float | None = None) -> None:
+    """Training and held-out loss of runs, a panel for each: {title: {"step", "train", "held_out"}}. `top`: where the axis ends."""
+    _, axes = _new(1 + 2.1 * len(runs), 2.7, ncols=len(runs), sharey=True, squeeze=False)
+    for ax, (title, run) in zip(axes[0], runs.items(), strict=True):
+        ax.plot(run["step"], run["train"], color=EASY, linestyle="--", label="training records")
+        ax.plot(run["step"], run["held_out"], color=HARD, label="held-out records")
+        ax.set_title(title)
+        ax.set_xlabel("step")
+        ax.set_ylim(0, top)
+    axes[0, 0].set_ylabel("loss")
+    axes[0, -1].legend(fontsize=8)

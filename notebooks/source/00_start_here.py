@@ -218,6 +218,7 @@ def share(r=8, width=128):
 # | Where do NF4's 16 numbers come from? | [04](04_nf4.ipynb) | minilora/quant/codebooks.py, blockwise.py |
 # | What is double quantization? | [05](05_double_quantization.ipynb) | minilora/quant/double.py |
 # | How is QLoRA trained, and merged? | [06](06_qlora.ipynb) | minilora/adapters/quantized.py, merging.py |
+# | What else can be trained, and which knob first? | [07](07_methods_and_hyperparameters.ipynb) | minilora/adapters, minilora/experiments |
 # | What will they ask me? | [09](09_interview.ipynb) | all of it |
 #
 # The figures are in [figures/](../figures/README.md), each with its numbers and the run they came from. The solutions of all exercises are in

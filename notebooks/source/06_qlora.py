@@ -337,4 +337,4 @@ exercise("small_and_requantized")
 #
 # **Papers.** Dettmers et al. 2023, *QLoRA* (arXiv 2305.14314) · Li et al. 2023, *LoftQ* (arXiv 2310.08659) · Meng et al. 2024, *PiSSA* (arXiv 2404.02948) · Chen et al. 2016, *sublinear memory* (arXiv 1604.06174)
 #
-# **Next.** [09 · the interview](09_interview.ipynb)
+# **Next.** [07 · methods and hyperparameters](07_methods_and_hyperparameters.ipynb)

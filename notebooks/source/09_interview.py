@@ -3,7 +3,7 @@
 #
 # **Question.** What do interviewers ask about LoRA and QLoRA, what is a good answer, and which popular answers are wrong?
 #
-# **Assumes.** Lessons 00 to 05, or the courage to read the answers first.
+# **Assumes.** Lessons 00 to 07, or the courage to read the answers first.
 #
 # **Seconds.** About 50 on two cores, offline.
 #
@@ -732,7 +732,7 @@ table(["MB", "gradients and moments", "activations kept"], rows)
 # %% [markdown]
 # **Evidence.** The table: LoRA cuts gradients and moments at once, activations not at all where layers are adapted; checkpointing does that. (Between forward and backward; during backward one block at a time is computed again.) Figure training_memory counts six methods beside the formula, which is exact in every case, with the measured peak, and computes 7B ([06](06_qlora.ipynb)).
 #
-# **They go on to ask.** What does checkpointing cost? One more forward: about a third more time.
+# **They go on to ask.** What does checkpointing cost? One more forward, a third more time at most; here a quarter: the last block is not run again, nor the products that only the output needs.
 #
 # **Wrong answers.** "LoRA saves 99.9 % of the memory": of the trainable part.
 #
@@ -1096,9 +1096,8 @@ table(["claim", "what is said", "verdict", "shown by"], claims)
 # 8. **Weight decay as an L2 penalty in the loss.** Not in AdamW (Q16).
 # 9. **NF4 is optimal.** Its bins are used unevenly, and in RMS error other codes are better (Q31).
 # 10. **Query and value layers as the choice, and BERT's `query_layer`.** All linear layers do better in QLoRA's tests (Q10); BERT's modules in Hugging Face are called `query` and `value`: a target `query_layer` matches nothing.
-# 11. **The two halves disagree on the order.** B A above, W_A W_B below. Both are right in their own convention (columns and rows), but do not mix them: in PEFT A (r, in) acts first and is random, B (out, r) is zero (Q4).
 #
-# Not mistakes, though often called so: "symmetric quantization" means a scale without a zero point, which is so (Q30); "FP8" is what QLoRA's paper says (Q35); "more epochs" stands under 模型不收敛, "does not converge", where it can help (Q40).
+# Not mistakes, though often called so: B A above and W_A W_B below are the same thing for columns and for rows (in PEFT A (r, in) acts first and is random, B (out, r) is zero, Q4); "symmetric quantization" means a scale without a zero point, which is so (Q30); "FP8" is what QLoRA's paper says (Q35); "more epochs" stands under 模型不收敛, "does not converge", where it can help (Q40).
 #
 # ## Exercises
 

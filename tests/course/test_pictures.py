@@ -33,6 +33,12 @@ DRAWN = [
     (pictures.bins_used, (np.array([0.5, 0.25, 0.25]),), "2.0 times as often"),
     (pictures.loss_against_error, (SETTINGS,), "too good to be true"),
     (pictures.stored_twice, (W, "int4_affine", 32), "0.0 % away from the file"),
+    (
+        pictures.surface,
+        ([0.1, 0.2], [1, 2, 4], np.array([[1.0, 0.5], [0.5, 0.2], [np.nan, 0.1]]), 0.2),
+        "one product of alpha and rate",
+    ),
+    (pictures.training_curves, ({"P": {"step": [1, 2], "train": [2.0, 1.0], "held_out": [2.0, 1.5]}},), "P"),
     (pictures.codes_under_density, (("int4", "nf4"), 1.85), "NF4 is dense"),
 ]
 

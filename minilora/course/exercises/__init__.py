@@ -11,6 +11,7 @@ from minilora.course.exercises import (
     lesson_04,
     lesson_05,
     lesson_06,
+    lesson_07,
     lesson_08,
     lesson_09,
 )
@@ -25,6 +26,7 @@ LESSONS: dict[str, tuple[Exercise, ...]] = {
     "04_nf4": lesson_04.EXERCISES,
     "05_double_quantization": lesson_05.EXERCISES,
     "06_qlora": lesson_06.EXERCISES,
+    "07_methods_and_hyperparameters": lesson_07.EXERCISES,
     "08_a_real_model": lesson_08.EXERCISES,
     "09_interview": lesson_09.EXERCISES,
 }

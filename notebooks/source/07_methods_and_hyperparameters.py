@@ -1,0 +1,261 @@
+# %% [markdown]
+# # 07 · Methods and hyperparameters
+#
+# **Question.** What else can be trained instead of LoRA, which knob matters most, and what does a learning curve say?
+#
+# **Assumes.** Lessons 02 and 03: A, B, alpha / r, rank as speed and as capacity.
+#
+# **Seconds.** About 15 on two cores, offline.
+#
+# 1. What else can be trained
+# 2. Alpha and the rate
+# 3. How to read a learning curve
+# 4. What to turn first
+
+# %%
+import numpy as np
+
+from minilora import AdamW, BottleneckConfig, LoraConfig, PrefixConfig, PromptConfig
+from minilora import Trainer, TrainingConfig, apply_lora, load_base
+from minilora.adapters import METHODS, FullConfig, LoRALinear, PartialConfig, count_parameters
+from minilora.analysis import saved_bytes
+from minilora.course import picture, pictures, show, sick_run, small_run, style, table
+from minilora.course.exercises import check
+from minilora.data import ByteTokenizer, EpochBatches, encode_records, split
+from minilora.nn import Linear
+
+style()
+rng = np.random.default_rng(0)
+training = encode_records(split("dates", 3072, 1, seed=0)[0], ByteTokenizer())
+
+# %% [markdown]
+# ## 1. What else can be trained
+#
+# LoRA is one answer to the question what should change. The others change something else:
+#
+# - **Full fine-tuning** changes the weights themselves. **Partial**: only some of them, the last blocks or the norms.
+# - **Bottleneck adapters** (Houlsby et al. 2019) stand *behind* a layer, in series: down to m numbers, a nonlinearity, up again, added to what the layer gave. Nothing can be merged, because of the nonlinearity.
+# - **Prefix tuning** (Li & Liang 2021; P-Tuning v2, Liu et al. 2022) leaves all layers alone and gives each attention trained keys and values *before* those of the tokens.
+# - **Prompt tuning** (Lester et al. 2021) does so at the bottom only: trained embeddings before those of the tokens.
+# - **DoRA** (Liu et al. 2024) is LoRA with one trained magnitude for each row of the weight. **PiSSA** and **LoftQ** are LoRA with another start.
+#
+# In the library each is a config, and a class whose forward and backward fit on a screen. The bottleneck's:
+
+# %%
+show(type(METHODS["bottleneck"].parts(load_base(), BottleneckConfig(), rng)["layers.0.mlp"]))
+
+# %% [markdown]
+# What they cost, on the base and a batch of 8 x 64 bytes: the numbers that train, and what backward keeps of the forward. And do they start from the model as it is?
+
+# %%
+tokens = rng.integers(32, 127, (8, 65))
+base_logits, _ = load_base()(tokens)
+tried = {
+    "full fine-tuning": ("full", FullConfig(), "yes"),
+    "the last block": ("partial", PartialConfig(last_blocks=1), "yes"),
+    "the norms": ("partial", PartialConfig(last_blocks=0, norms=True), "yes"),
+    "LoRA, r = 8, all linear": ("lora", LoraConfig(8, target_modules="all-linear"), "yes"),
+    "LoRA, r = 8, q and v": ("lora", LoraConfig(8), "yes"),
+    "DoRA, r = 8, all linear": ("lora", LoraConfig(8, target_modules="all-linear", use_dora=True), "yes"),
+    "bottleneck, m = 36": ("bottleneck", BottleneckConfig(bottleneck_size=36), "no"),
+    "prefix, 16 tokens": ("prefix", PrefixConfig(num_virtual_tokens=16), "no"),
+    "prompt, 16 tokens": ("prompt", PromptConfig(num_virtual_tokens=16), "no"),
+}  # fmt: skip
+rows = []
+for name, (method, config, merges) in tried.items():
+    model = load_base()
+    METHODS[method].apply(model, config, rng=np.random.default_rng(0))
+    _, backward = model.loss(tokens[:, :-1], tokens[:, 1:])
+    changed = np.abs(model(tokens)[0] - base_logits).max()
+    start = (
+        "as the base" if changed == 0 else "within rounding" if changed < 1e-3 else "changed"
+    )
+    rows.append(
+        [name, count_parameters(model)[0], saved_bytes(backward, model) / 1e6, start, merges]
+    )
+table(["method", "trained", "kept for backward, MB", "starts", "merges"], rows)
+
+# %% [markdown]
+# - The trained numbers differ by a factor of hundreds, the memory that backward keeps by a factor of two. The gradient has to get down to the lowest thing that trains, and for a prompt that is the very bottom. (Here backward always goes down to the bottom; a framework with a graph stops at the lowest thing that trains, which
+#   makes the last block cheap there.)
+# - Prefix and prompt change the model before anything was learned: they add something that every token sees. They also lengthen what attention looks at, at inference, too.
+# - DoRA trains hardly more than LoRA and keeps half as much again: it also scales the whole output, so it has to remember it.
+# - What merges costs nothing at inference. What does not (bottleneck, prefix, prompt) can still be switched by name.
+
+# %% [markdown]
+# ## 2. Alpha and the rate
+#
+# One often hears that only the product of alpha and the learning rate matters. Here is a small problem on which that can be tried in a second: LoRA of rank 8 learns a known change (singular values falling by 0.8, as in lesson 03), 80 steps of AdamW at each alpha and each rate. The number is the share that is left over:
+
+# %% tags=["rtol=0.1"]
+U, _ = np.linalg.qr(rng.standard_normal((48, 48)))
+V, _ = np.linalg.qr(rng.standard_normal((64, 48)))
+change, x = (U * 0.8 ** np.arange(48)) @ V.T, np.eye(64)
+alphas, rates = (2, 4, 8, 16, 32, 64), [0.000375 * 2**k for k in range(8)]
+left_over = np.zeros((len(alphas), len(rates)))
+for place in np.ndindex(left_over.shape):
+    alpha, rate = alphas[place[0]], rates[place[1]]
+    layer = LoRALinear(Linear.from_weight(np.zeros((48, 64)), trainable=False))
+    layer.add_adapter("one", LoraConfig(r=8, lora_alpha=alpha), rng=np.random.default_rng(0))
+    adam = AdamW([layer.lora_A, layer.lora_B], lr=rate, weight_decay=0.0)
+    for _ in range(80):
+        adam.zero_grad()
+        y, backward = layer(x)
+        backward(y - x @ change.T)
+        adam.step()
+    left_over[place] = np.sum((change - layer.delta_weight()) ** 2) / np.sum(change**2)
+pictures.surface(rates, alphas, left_over, product=0.024)
+picture(
+    "What is left over by alpha and rate: it falls to the right in every row, and upward only where alpha is small"
+)
+
+# %% tags=["rtol=0.1"]
+diagonal = [
+    (alphas[i], rates[5 - i], left_over[i, 5 - i]) for i in range(6)
+]  # 2 x 0.012 and so on
+table(
+    ["alpha", "rate", "product", "left over"],
+    [[a, f"{b:.2g}", f"{a * b:.3g}", f"{c:.2g}"] for a, b, c in diagonal],
+)
+
+# %% [markdown]
+# At one product the results differ more than tenfold. The reason is in the update, $s B A$: the *first* step moves B alone, and there alpha and the rate act alike. From the second step on A moves too, by the rate and not by alpha. At a tiny rate a large alpha only stretches an A that
+# stays where it was drawn; a rate that is high enough turns A to where it is needed. So alpha and the rate are **two knobs**: fix one (alpha = 32, or alpha = 2 r), and sweep the other.
+
+# %% tags=["slider"]
+from ipywidgets import interact
+
+
+@interact(product=(0.003, 0.192, 0.003))
+def surface(product=0.024):
+    pictures.surface(rates, alphas, left_over, product)
+    picture(f"The same surface with the line on which alpha times rate is {product}")
+
+
+# %% [markdown]
+# ## 3. How to read a learning curve
+#
+# Two curves tell most of what goes wrong: the loss on records that were trained on, and on records that were not. Look at four things in this order: does the loss go *up* where it was lower before? Is it still *falling* at the end? Is there a *gap* between the two? Are both *flat and high*?
+# Here is a run that takes a tenth of a second: LoRA with r = 16 on one frozen layer, whose change is known, and targets with noise. A loss of 1 is that of a layer that has learned nothing. First a good run, then four that differ from it in a single setting:
+
+# %%
+show(small_run)
+
+# %% tags=["rtol=0.2"]
+runs = {
+    "a good run": small_run(),
+    "rate times 100": small_run(rate=1.0),
+    "30 steps, not 300": small_run(steps=30),
+    "48 records, not 2048": small_run(records=48),
+    "r = 1, not 16": small_run(r=1),
+}
+pictures.training_curves(runs, top=2.2)
+picture(
+    "Five pairs of curves: good; one that shoots up; one that ends while falling; one with a gap; one flat and high"
+)
+rows = []
+for name, run in runs.items():
+    lowest = min(run["held_out"])
+    quarter = 1 - run["held_out"][-1] / run["held_out"][-1 - len(run["step"]) // 4]
+    rows.append(
+        [
+            name,
+            f"{run['train'][-1]:.2f}",
+            f"{run['held_out'][-1]:.2f}",
+            f"{lowest:.2f}",
+            f"{100 * quarter:.0f} %",
+        ]
+    )
+table(
+    [
+        "run",
+        "training loss at the end",
+        "held-out loss",
+        "at its lowest",
+        "last quarter took away",
+    ],
+    rows,
+)
+
+# %% [markdown]
+# | what you see | what it is | what helps | what does not |
+# |:---|:---|:---|:---|
+# | both rise, jump, or settle far above where they were | **divergence**: the rate is too high | a lower rate, warm-up, clipping | more steps |
+# | both still fall at the end, side by side | **too few steps**, or a rate too low | more steps; a higher rate | more rank, for now |
+# | training loss near zero, held-out loss far above it and rising | **overfitting**: too few records | more records, an earlier checkpoint, dropout, decay | more steps, more rank |
+# | both flat and high, side by side | **underfitting**: too little trains | more targets, more rank, another method | more steps, regularization |
+#
+# Three traps. A schedule that decays to zero makes *every* curve flat in the end, so flatness counts only while the rate is still high (these runs keep theirs constant). Training loss from single batches is noisy: average it, or score the same records each time. And loss is not what you want in the end: exact answers may still
+# rise while the held-out loss does already.
+#
+# ## 4. What to turn first
+#
+# | order | knob | try | because |
+# |---:|:---|:---|:---|
+# | 0 | the data | read fifty encoded records, labels included | no knob repairs a label that is shifted twice |
+# | 1 | the learning rate | four values over a factor of ten | it decides whether anything else can be seen |
+# | 2 | steps | until the curve is flat at a constant rate | a small rank is slow before it is small (lesson 03) |
+# | 3 | what trains | all linear layers | one budget learns more when it is spread ([09, question 10](09_interview.ipynb#q10)) |
+# | 4 | rank | double once, with the rate swept again | if that changes nothing, capacity is not the limit |
+# | 5 | regularization: dropout, decay, fewer steps | only against a gap between the curves | it slows what already learns too little |
+# | 6 | alpha, another method | last | at a swept rate they change little |
+#
+# ## Exercises
+
+# %%
+exercise("what_helps_most")
+
+# %% tags=["rtol=0.4"]
+rows = []
+for name, rate, settings in (
+    ("as it was", 0.0015, {}),
+    ("a) r = 16, alpha = 16", 0.0015, {"r": 16, "lora_alpha": 16}),
+    ("b) rate 0.006", 0.006, {}),
+    ("c) dropout 0.1", 0.0015, {"lora_dropout": 0.1}),
+    ("d) alpha = 16", 0.0015, {"lora_alpha": 16}),
+):
+    if best_change is not ...:  # predict first
+        model = load_base()
+        config = LoraConfig(
+            **{"r": 8, "lora_alpha": 8, "target_modules": "all-linear"} | settings
+        )
+        apply_lora(model, config, rng=np.random.default_rng(0))
+        plan = TrainingConfig(max_steps=60, learning_rate=rate, warmup_steps=3)
+        history = Trainer(model, plan, EpochBatches(*training, 16, seed=0)).train()
+        rows.append([name, f"{np.mean(history['loss'][-10:]):.2f}"])
+if rows:
+    table(["60 steps on dates", "training loss, mean of the last ten steps"], rows)
+else:
+    print("predict first: nothing was trained yet")
+
+# %%
+exercise("order_of_sizes")
+
+# %%
+exercise("prefix_numbers")
+
+# %%
+exercise("checkpoint_to_keep")
+
+# %% [markdown]
+# Four such runs came back from four students. Each has one of the four causes of section 3, and no two have the same:
+
+# %%
+pictures.training_curves({letter: sick_run(letter) for letter in "PQRS"}, top=2.2)
+picture("Four pairs of learning curves, P, Q, R and S, each training loss and held-out loss")
+
+# %%
+exercise("which_of_four_causes")
+
+# %% [markdown]
+# ## Summary
+#
+# 1. Methods differ in what trains, where it sits and whether it merges; the memory that backward keeps hardly depends on how little trains.
+# 2. Alpha and the learning rate are two knobs: the rate also moves A. Fix alpha, sweep the rate.
+# 3. Rising is divergence, still falling is too few steps, a gap is overfitting, flat and high together is underfitting.
+# 4. Compare methods only at their own best rates, and say what was equal: steps, parameters or records.
+# 5. Data first, then the rate, then steps; everything else after that.
+#
+# **Papers.** Houlsby et al. 2019 (arXiv 1902.00751) · Li & Liang 2021 (2101.00190) · Lester et al. 2021 (2104.08691) · Liu et al. 2022, *P-Tuning v2* (2110.07602) · Hayou et al. 2024, *LoRA+* (2402.12354) · Liu et al. 2024, *DoRA* (2402.09353) · Schulman et al. 2025, *LoRA Without Regret*
+#
+# **Next.** [08 · a real model](08_a_real_model.ipynb)
