@@ -5,7 +5,7 @@
 #
 # **Assumes.** Python, and that you have seen a matrix product and a training loop. No GPU, no network.
 #
-# **Seconds.** About 50 on two cores, offline.
+# **Seconds.** About 40 on two cores, offline.
 #
 # 1. Three pictures
 # 2. LoRA beside QLoRA: before and after
@@ -58,7 +58,7 @@ print(f"error: {rms_error(q.dequantize(), block):.1%} of the weights' RMS")
 
 # %% [markdown]
 # **Memory.** Why all this: training needs more than the weights. For a Llama 7B with the usual mixed precision (2 bytes for a weight; for what is
-# trained 2 for its gradient and 12 for AdamW's moments and a 32-bit copy), r = 8 on all linear layers:
+# trained 2 for its gradient and 12 for AdamW's moments and a 32-bit copy), r = 16 on all linear layers:
 
 # %%
 config = LlamaConfig(
@@ -67,16 +67,16 @@ config = LlamaConfig(
 )  # fmt: skip
 linear = sum(n * k for path, (n, k) in linear_shapes(config).items() if path != "lm_head") / 1e9
 rest = 2 * 32000 * 4096 / 1e9  # embedding and head stay in 16 bits (norms are next to nothing)
-lora = LoraConfig(r=8, target_modules="all-linear")
+lora = LoraConfig(r=16, target_modules="all-linear")
 adapter = 16 * trainable_parameters(Setup(config, lora)) / 1e9
 in_four = linear * (4 + 8 / 64 + 32 / (64 * 256)) / 8 + 2 * rest
 methods = {
     "full fine-tuning": (2 * (linear + rest), 14 * (linear + rest)),
-    "LoRA, r = 8": (2 * (linear + rest), adapter),
-    "QLoRA, r = 8": (in_four, adapter),
+    "LoRA, r = 16": (2 * (linear + rest), adapter),
+    "QLoRA, r = 16": (in_four, adapter),
 }
 pictures.memory_bars(methods)
-picture("Bars: full fine-tuning 108 GB, LoRA 14 GB, QLoRA 4 GB, without activations")
+picture("Bars: full fine-tuning 108 GB, LoRA 14 GB, QLoRA 4.5 GB, without activations")
 table(
     ["method", "weights, GB", "gradients, AdamW, adapter, GB", "sum, GB"],
     [[name, *map(float, parts), float(sum(parts))] for name, parts in methods.items()],
@@ -106,8 +106,8 @@ print(f"held-out loss {before['loss']:.1f} nats per byte, {before['exact']:.0%} 
 
 # %%
 batches = EpochBatches(*encode_records(training, tokenizer), 32, seed=0)
-settings = TrainingConfig(max_steps=300, learning_rate=0.006, warmup_steps=15)
-lora = LoraConfig(r=8, lora_alpha=8, target_modules="all-linear")
+settings = TrainingConfig(max_steps=200, learning_rate=0.0048, warmup_steps=10)
+lora = LoraConfig(r=16, lora_alpha=16, target_modules="all-linear")
 
 model = load_base()
 apply_lora(model, lora, rng=np.random.default_rng(0))
@@ -131,16 +131,16 @@ for (name, model), start in zip(models.items(), (before["loss"], in_four_bits), 
     after = evaluate(model, *held_out_rows)
     said[name] = answers(model, shown, tokenizer, max_new_tokens=12)
     rows.append([name, f"{start:.2f}", f"{after['loss']:.3f}", f"{after['exact']:.0%}"])
-table(["", "held-out loss at the start", "after 300 steps", "exactly right, of 256"], rows)
+table(["", "held-out loss at the start", "after 200 steps", "exactly right, of 256"], rows)
 
 # %%
-steps = range(1, 301)
+steps = range(1, 201)
 pictures.curves(
     {name: (steps, loss) for name, loss in losses.items()},
-    "step", "training loss, nats per byte", "300 steps of 32 dates each: one curve hides the other",
+    "step", "training loss, nats per byte", "200 steps of 32 dates each: the curves lie on each other",
 )  # fmt: skip
 picture(
-    "Training loss over 300 steps for LoRA and QLoRA; both fall a hundredfold, side by side"
+    "Training loss over 200 steps for LoRA and QLoRA; both fall more than thirtyfold, side by side"
 )
 
 # %% [markdown]
@@ -183,7 +183,7 @@ print(
 )
 
 # %% [markdown]
-# Four bits take a quarter of sixteen, and a little more for the scales (lesson 05). On a model as small as this one the adapter is large beside its base; on 7B, the same r = 8 is 0.3 %.
+# Four bits take a quarter of sixteen, and a little more for the scales (lesson 05). On a model as small as this one the adapter is large beside its base; on 7B, the same r = 16 is 0.6 %.
 #
 # ## 4. How much rank?
 #
@@ -246,7 +246,7 @@ exercise("what_grows")
 # 1. LoRA freezes the weights and trains two thin matrices beside each: r (in + out) numbers per layer.
 # 2. It saves gradients and optimizer state, not the weights and hardly the activations.
 # 3. QLoRA stores the frozen weights in four bits: a scale for each block of 64, and 16 levels. It learned as LoRA did.
-# 4. A small adapter taught a small model a task that it could not do at all, in 300 steps.
+# 4. A small adapter taught a small model a task that it could not do at all, in 200 steps.
 # 5. In code: `quantize_linears(model, ...)`, `apply_lora(model, ...)`, then train as always.
 #
 # **Papers.** Hu et al. 2021, *LoRA* (arXiv 2106.09685) · Dettmers et al. 2023, *QLoRA* (arXiv 2305.14314)

@@ -106,7 +106,7 @@ for place in np.ndindex(left_over.shape):
     left_over[place] = np.sum((change - layer.delta_weight()) ** 2) / np.sum(change**2)
 pictures.surface(rates, alphas, left_over, product=0.024)
 picture(
-    "What is left over by alpha and rate: it falls to the right in every row, and upward only where alpha is small"
+    "What is left over by alpha and rate: it falls to the right, and upward only where alpha is small"
 )
 
 # %% tags=["rtol=0.1"]
@@ -151,7 +151,7 @@ runs = {
 }
 pictures.training_curves(runs, top=2.2)
 picture(
-    "Five pairs of curves: good; one that shoots up; one that ends while falling; one with a gap; one flat and high"
+    "Five pairs of curves: good, shooting up, ending while it falls, with a gap, flat and high"
 )
 rows = []
 for name, run in runs.items():
@@ -220,11 +220,11 @@ for name, rate, settings in (
             **{"r": 8, "lora_alpha": 8, "target_modules": "all-linear"} | settings
         )
         apply_lora(model, config, rng=np.random.default_rng(0))
-        plan = TrainingConfig(max_steps=60, learning_rate=rate, warmup_steps=3)
-        history = Trainer(model, plan, EpochBatches(*training, 16, seed=0)).train()
+        plan = TrainingConfig(max_steps=40, learning_rate=rate, warmup_steps=2)
+        history = Trainer(model, plan, EpochBatches(*training, 8, seed=0)).train()
         rows.append([name, f"{np.mean(history['loss'][-10:]):.2f}"])
 if rows:
-    table(["60 steps on dates", "training loss, mean of the last ten steps"], rows)
+    table(["40 steps on dates", "training loss, mean of the last ten steps"], rows)
 else:
     print("predict first: nothing was trained yet")
 

@@ -20,8 +20,8 @@ EXERCISES = (
         name="what_helps_most",
         title="predict, then run",
         question="""
-A run on dates: LoRA with r = 8 and alpha = 8 on all linear layers, rate 0.0015, 60 steps of 16 records. Its loss is still high.
-Which single change lowers it most, in the same 60 steps?
+A run on dates: LoRA with r = 8 and alpha = 8 on all linear layers, rate 0.0015, 40 steps of 8 records. Its loss is still high.
+Which single change lowers it most, in the same 40 steps?
 
 a) r = 16, with alpha = 16. b) The rate four times as high. c) A dropout of 0.1. d) alpha = 16.
 
@@ -30,7 +30,7 @@ Predict first. Then run this cell and the next one, which trains all five.""",
         solution='"b"',
         mistakes={
             '"a"': "twice the rank helps somewhat, as it learns faster; but the rate is the knob that is far off here.",
-            '"c"': "dropout is against overfitting; in 60 steps of 3,072 records nothing was even seen twice.",
+            '"c"': "dropout is against overfitting; in 40 steps of 8 out of 3,072 records nothing was even seen twice.",
             '"d"': "that doubles the bypass, which helps somewhat; a higher rate does so, too, and moves A besides.",
         },
         learned="The rate first: at too low a rate no other knob shows what it can do.",
@@ -88,7 +88,7 @@ and values only `kv_heads` (grouped queries), each `head_dim` wide. How many num
             "layers * 3 * kv_heads * head_dim * tokens": "there are no queries in a prefix: nothing is asked, only found.",
         },
         cases=lambda rng: [(5, 4, 2, 32, 16), (32, 32, 8, 128, 20)],
-        learned="On our base, 16 tokens: 10,240, of which each block holds as much as a KV cache of 16 tokens.",
+        learned="On our base, 16 tokens: 10,240 numbers, as many as a KV cache of 16 tokens holds.",
     ),
     Exercise(
         name="checkpoint_to_keep",
