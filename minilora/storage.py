@@ -95,6 +95,8 @@ def _read_metadata(file, entry, file_size):
         raise ValueError(f"its {METADATA} has {entry.size} bytes, more than the {METADATA_BYTES} that are read")
     raw = file.read(entry.size)
     archive.check_crc(entry, [raw])
+    if not raw.isascii():  # asked first, as a failed decoding takes memory of its own
+        raise ValueError(f"its {METADATA} is not ASCII")
     text = raw.decode("ascii")
     del raw
     if (cost := _json_bytes(text)) > 2 * file_size + SPARE_BYTES:

@@ -138,7 +138,7 @@ FORGED = {
     "not an object": ([("metadata.json", b"[1]")], "instead of an object"),
     "a field twice": ([("metadata.json", b'{"a": 1, "a": 2}')], "a field is there twice"),
     "no JSON": ([("metadata.json", b"{")], "metadata.json is not valid"),
-    "not ASCII": ([("metadata.json", '{"a": "é"}'.encode())], "ascii"),
+    "not ASCII": ([("metadata.json", '{"a": "é"}'.encode())], "not ASCII"),
     "deep": ([("metadata.json", b"[" * 50_000)], "nested too deeply"),
     "large": ([("metadata.json", b" " * (2**24 + 1))], "more than the 16777216 that are read"),
     "lists": ([("metadata.json", b'{"a": [' + b"[]," * 100_000 + b"[]]}")], "bytes of memory"),
