@@ -337,11 +337,13 @@ def table(kept):
 # How a step grows: one quantity is varied, the others stay.
 
 BASE = {"width": 256, "length": 256, "rank": 8}
+GROWING = {"width": "parameters, by width", "length": "length", "rank": "rank"}
 VARIED = {"width": (128, 256, 512), "length": (256, 512, 1024), "rank": (8, 32, 128)}
-# What the products alone would give: two widths of a matrix, one row per token; a LoRA's products are small beside the base's.
+# What the products alone would give, by parameters, length and rank: a matrix grows with its width squared, what is held for a
+# token with the width; a LoRA's products are small beside the base's.
 EXPECTED = {
-    ("width", "seconds"): "2 (products), less where norms and attention weigh",
-    ("width", "activations"): "1",
+    ("width", "seconds"): "1, less where norms and attention weigh",
+    ("width", "activations"): "0.5",
     ("length", "seconds"): "1, attention adds a part that grows with 2",
     ("length", "activations"): "1",
     ("rank", "seconds"): "0 to 1: 2 r / width beside 1",
@@ -350,7 +352,7 @@ EXPECTED = {
 
 
 def growth():
-    """{"width 128": (seconds, MB of activations), ...} of a LoRA step on 4 layers, for each setting."""
+    """{"width 128": (milliseconds, MB of activations, parameters), ...} of a LoRA step on 4 layers, for each setting."""
     import tracemalloc
 
     cells = {}
@@ -378,7 +380,8 @@ def growth():
             held = tracemalloc.get_traced_memory()[0] - before
             tracemalloc.stop()
             del backward
-            cells[f"{name} {value}"] = [round(1e3 * min(times[1:]), 2), round(held / 2**20, 2)]
+            size = sum(p.size for p in model.parameters()) if name == "width" else value
+            cells[f"{name} {value}"] = [round(1e3 * min(times[1:]), 2), round(held / 2**20, 2), size]
             print(f"{name} {value}: {cells[f'{name} {value}'][0]:.1f} ms, {held / 2**20:.1f} MB held", flush=True)
     return cells
 
@@ -389,15 +392,16 @@ def growth_table(kept):
         f"{BASE['length']}, r = {BASE['rank']}. {kept['processor']}, numpy {kept['numpy']}, {kept['date']}. The exponent is "
         "the slope of a straight line through the logarithms.",
         "",
-        "| grows | from ... to | ms | exponent | expected | MB held | exponent | expected |",
+        "| grows | sizes | ms | exponent | expected | MB held | exponent | expected |",
         "|:---|:---|:---|---:|:---|:---|---:|:---|",
     ]
     for name, values in VARIED.items():
-        milliseconds, held = zip(*(kept["cells"][f"{name} {value}"] for value in values), strict=True)
-        slopes = [np.polyfit(np.log(values), np.log(numbers), 1)[0] for numbers in (milliseconds, held)]
+        milliseconds, held, sizes = zip(*(kept["cells"][f"{name} {value}"] for value in values), strict=True)
+        slopes = [np.polyfit(np.log(sizes), np.log(numbers), 1)[0] for numbers in (milliseconds, held)]
         shown = [", ".join(f"{number:.1f}" for number in numbers) for numbers in (milliseconds, held)]
+        grown = ", ".join(f"{size:,}" for size in sizes)
         lines.append(
-            f"| {name} | {', '.join(map(str, values))} | {shown[0]} | {slopes[0]:.2f} | {EXPECTED[name, 'seconds']} | "
+            f"| {GROWING[name]} | {grown} | {shown[0]} | {slopes[0]:.2f} | {EXPECTED[name, 'seconds']} | "
             f"{shown[1]} | {slopes[1]:.2f} | {EXPECTED[name, 'activations']} |"
         )
     return "\n".join(lines)
