@@ -236,6 +236,21 @@ def test_another_blas_is_left_alone(two_threads, monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_nobody_is_inside_in_a_forked_child():
+    code = """
+import os
+from minilora.machine import one_blas_thread
+with one_blas_thread:
+    child = os.fork()
+    if child == 0:
+        os._exit(one_blas_thread._inside)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), one_blas_thread._inside)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "1"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_forked_child_has_threads_of_its_own(two_threads):
     code = """
 import os, numpy as np
