@@ -3,6 +3,7 @@ process leaves for another."""
 
 import json
 import re
+import shutil
 import time
 from collections import Counter
 from pathlib import Path
@@ -255,8 +256,10 @@ def normal_errors() -> dict[str, float]:
 
 def train(model: Path, work: Path, seed: int, **_: Any) -> dict[str, Any]:
     """QLoRA on the invented facts, by the command that everybody uses. A run that was stopped resumes; its time, spent in
-    several processes, is then not known."""
+    several processes, is then not known. One that was done starts over."""
     run = work / f"run{seed}"
+    if (run / models.ADAPTER_FILE).is_file():  # done before, and asked for again
+        shutil.rmtree(run)
     begun = (run / "checkpoint.npz").is_file()
     settings = [text for name, value in QLORA.items() for text in (f"--{name.replace('_', '-')}", str(value))]
     started = time.process_time()
