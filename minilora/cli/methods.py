@@ -9,8 +9,9 @@ from typing import Any
 
 from minilora.adapters import METHODS
 
-# What finetune starts from where it differs from the config's own defaults: the layers of figures/lr_sweep.json's runs.
-DEFAULTS: dict[str, dict[str, Any]] = {"lora": {"target_modules": "all-linear"}}
+# What finetune starts from where it differs from the config's own defaults: the recipe of figures/finetune_defaults.json.
+DEFAULTS: dict[str, dict[str, Any]] = {"lora": {"r": 32, "lora_dropout": 0.3, "target_modules": "all-linear"}}
+FOLLOWS = {"lora": {"lora_alpha": "r"}}  # the recipe has alpha = r: --r alone changes the rank, not the strength
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +39,9 @@ def config_of(method: str, values: dict[str, Any]) -> Any:
         raise ValueError(
             f"--method {method} has no {', '.join(others)}; it has {', '.join(_flag(name) for name in fields)}"
         )
-    return METHODS[method].config(**DEFAULTS.get(method, {}) | values)
+    values = DEFAULTS.get(method, {}) | values
+    followed = {name: values[other] for name, other in FOLLOWS.get(method, {}).items()}
+    return METHODS[method].config(**followed | values)
 
 
 def _fields() -> dict[str, list[tuple[str, dataclasses.Field]]]:
@@ -89,6 +92,8 @@ def _mapping(text: str) -> dict[str, Any]:
 
 
 def _default(method: str, field: dataclasses.Field) -> str:
+    if field.name in FOLLOWS.get(method, {}):
+        return f"as --{FOLLOWS[method][field.name]}"
     if field.name in DEFAULTS.get(method, {}):
         value = DEFAULTS[method][field.name]
     elif field.default is not dataclasses.MISSING:

@@ -83,6 +83,7 @@ FIGURES = (
     Figure("training", "merge_and_switch", "What do merging and switching cost, and which bits do they leave?"),
     Figure("training", "training_memory", "Where does the memory of training go?", fast=True),
     Figure("rank", "capacity", "How many bits does an adapter hold?"),
+    Figure("training", "finetune_defaults", "With which settings are 200 records enough?"),
     Figure("rank", "lr_sweep", "Which learning rate suits each method? (chosen for rank_fit)"),
 )
 

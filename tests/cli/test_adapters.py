@@ -13,7 +13,7 @@ def test_it_says_what_a_file_holds_and_how_it_was_trained(trained, command):
     for part in (
         "run/adapter.npz",
         "run/best.npz",
-        "lora: r 2, lora_alpha 8, target_modules all-linear",
+        "lora: r 2, lora_alpha 2, target_modules all-linear",
         "parameters, ",
         "on 22 rows of my.jsonl, 6 steps of 4",
         "rate 0.006, seed 0",

@@ -145,7 +145,7 @@ def test_resuming_with_other_data_is_refused(finetune, command, place, monkeypat
 
 
 VARIANTS = [
-    *(f"--method {method}" for method in METHODS),
+    *(f"--method {method}" + " --r 4" * (method == "lora") for method in METHODS),
     "--r 4 --use-dora --lora-dropout 0.1",
     "--r 4 --init-lora-weights pissa",
     "--r 4 --init-lora-weights loftq",

@@ -29,6 +29,12 @@ def test_options_become_a_config():
     assert methods.config_of("lora", {}).target_modules == "all-linear"
 
 
+def test_alpha_is_r_unless_it_is_given():
+    assert methods.config_of("lora", {"r": 4}).lora_alpha == 4
+    assert methods.config_of("lora", {"r": 4, "lora_alpha": 16}).lora_alpha == 16
+    assert methods.config_of("lora", {}).lora_alpha == methods.DEFAULTS["lora"]["r"]
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [

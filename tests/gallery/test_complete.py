@@ -68,12 +68,17 @@ def capacity(item):
     return {"bits": 1.0, "known": 0.5}
 
 
+def finetune_defaults(item):
+    return {"held_out": 0.5, "exact": 0.5, "loss": 1.0, "train_loss": 0.1}
+
+
 STAND_INS = {
     "capacity": capacity,
     "optimal_code": optimal_code,
     "error_by_bits": error_by_bits,
     "quantized_loss": quantized_loss,
     "methods": methods,
+    "finetune_defaults": finetune_defaults,
 }
 
 
