@@ -1,12 +1,14 @@
 """A training run that takes a tenth of a second: LoRA on one frozen layer. It fails in the ways that large runs do (lesson 07)."""
 
+from typing import Any
+
 import numpy as np
 
 from minilora.adapters import LoraConfig, LoRALinear
 from minilora.nn import Linear
 from minilora.training import AdamW
 
-OUT, IN, HELD_OUT, BATCH, POINTS = 48, 64, 512, 16, 30
+OUT, IN, HELD_OUT, POINTS = 48, 64, 512, 30
 NOISE = 0.8  # of the targets, beside a signal of size 1: what there is to learn by heart
 SICK: dict[str, dict] = {  # what ails the runs of the exercise, each in one setting
     "P": {"records": 48, "seed": 11},
@@ -17,37 +19,59 @@ SICK: dict[str, dict] = {  # what ails the runs of the exercise, each in one set
 
 
 def small_run(
-    r: int = 16, rate: float = 0.01, steps: int = 300, records: int = 2048, seed: int = 0
+    r: int = 16,
+    rate: float = 0.01,
+    steps: int = 300,
+    records: int = 2048,
+    dropout: float = 0.0,
+    decay: float = 0.0,
+    batch: int = 16,
+    alpha_rate: float = 0.0,
+    full: bool = False,
+    seed: int = 0,
 ) -> dict[str, list[float]]:
     """Train, and score training and held-out records (up to 512 of each) thirty times.
 
-    The layer's change is known: singular values that fall by 0.8 each. Targets have noise. The rate is constant and alpha = r.
-    "step", "train" and "held_out": lists; a loss of 1 is that of a layer that has learned nothing, NOISE squared over that of
-    the targets is the best there can be.
+    The layer's change is known: singular values that fall by 0.8 each. Targets have noise. The rate is constant and alpha = r,
+    or learned at `alpha_rate` times the rate. `full`: the weight itself trains instead.
+    "step", "train" and "held_out": lists; a loss of 1 is that of a layer that has learned nothing.
     """
     rng = np.random.default_rng(seed)
-    left, right = (np.linalg.qr(rng.standard_normal((n, OUT)))[0] for n in (OUT, IN))
-    change = (left * 0.8 ** np.arange(OUT)) @ right.T
-    change /= np.linalg.norm(change) / OUT**0.5  # so that targets have size 1
-    x = rng.standard_normal((records + HELD_OUT, IN))
-    y = x @ change.T + NOISE * rng.standard_normal((records + HELD_OUT, OUT))
-    layer = LoRALinear(Linear.from_weight(np.zeros((OUT, IN)), trainable=False))
-    layer.add_adapter("one", LoraConfig(r=r, lora_alpha=r), rng=rng)
-    adam = AdamW([layer.lora_A, layer.lora_B], lr=rate, weight_decay=0.0)
-    seen, kept = slice(max(0, records - HELD_OUT), records), slice(records, None)
+    x, y = noisy_records(records + HELD_OUT, rng)
+    layer: Any = Linear.from_weight(np.zeros((OUT, IN)), trainable=full)
+    if not full:
+        layer = LoRALinear(layer)
+        config = LoraConfig(r=r, lora_alpha=r, lora_dropout=dropout, trainable_alpha=alpha_rate > 0)
+        layer.add_adapter("one", config, rng=rng)
+    groups = [{"params": [p for p in layer.parameters() if p.trainable and p.size > 1], "lr": rate}]
+    if alpha_rate:
+        groups.append(
+            {"params": [p for p in layer.parameters() if p.trainable and p.size == 1], "lr": alpha_rate * rate}
+        )
+    adam = AdamW(groups, weight_decay=decay)
+    parts = {"train": slice(max(0, records - HELD_OUT), records), "held_out": slice(records, None)}
     curve: dict[str, list[float]] = {"step": [], "train": [], "held_out": []}
-    every = max(1, steps // POINTS)
     for step in range(steps + 1):
-        if step % every == 0:
+        if step % max(1, steps // POINTS) == 0:
             curve["step"].append(step)
-            for name, part in (("train", seen), ("held_out", kept)):
-                curve[name].append(float(np.mean((layer(x[part])[0] - y[part]) ** 2) / np.mean(y[part] ** 2)))
-        batch = rng.integers(0, records, BATCH)
+            for name, part in parts.items():
+                error = layer(x[part])[0] - y[part]
+                curve[name].append(float(np.mean(error**2) / np.mean(y[part] ** 2)))
+        chosen = rng.integers(0, records, batch)
         adam.zero_grad()
-        out, backward = layer(x[batch])
-        backward(2 * (out - y[batch]) / BATCH)
+        out, backward = layer(x[chosen], rng=rng)
+        backward(2 * (out - y[chosen]) / batch)
         adam.step()
     return curve
+
+
+def noisy_records(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs (n, IN), and targets (n, OUT) of size 1 that a fixed change gives, with NOISE added."""
+    left, right = (np.linalg.qr(rng.standard_normal((size, OUT)))[0] for size in (OUT, IN))
+    change = (left * 0.8 ** np.arange(OUT)) @ right.T
+    change *= OUT**0.5 / np.linalg.norm(change)
+    x = rng.standard_normal((n, IN))
+    return x, x @ change.T + NOISE * rng.standard_normal((n, OUT))
 
 
 def sick_run(letter: str) -> dict[str, list[float]]:
