@@ -72,7 +72,7 @@ FIGURES = (
         fast=True,
         headline=True,
     ),
-    Figure("rank", "rank_fit", "How much rank do an easy and a hard task need?", headline=True),
+    Figure("rank", "rank_fit", "So many steps, so much rank: how far does each come on a hard task?", headline=True),
     Figure(
         "training",
         "base_training",
@@ -84,7 +84,7 @@ FIGURES = (
     Figure("training", "training_memory", "Where does the memory of training go?", fast=True),
     Figure("rank", "capacity", "How many bits does an adapter hold?"),
     Figure("training", "finetune_defaults", "With which settings are 200 records enough?"),
-    Figure("rank", "lr_sweep", "Which learning rate suits each method? (chosen for rank_fit)"),
+    Figure("rank", "rate_by_rank", "Which learning rate suits which rank, and what does alpha do to it?"),
 )
 
 

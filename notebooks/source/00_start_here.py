@@ -187,14 +187,14 @@ print(
 #
 # ## 4. How much rank?
 #
-# The rank r is the width of the bypass. An easy task and a hard one, each with seven ranks and with full fine-tuning, three seeds (committed
-# numbers; `python -m minilora figures rank_fit` computes them again in some minutes):
+# The rank r is the width of the bypass. A hard task (Roman numerals to decimal) at three ranks, for three numbers of steps, three seeds
+# (committed numbers; `python -m minilora figures rank_fit` computes them again in some minutes):
 
 # %%
 draw("rank_fit")
 
 # %% [markdown]
-# Mind what this shows: how far each rank gets in *so many steps*. A small rank learns more slowly; whether it could not learn the task at all is another question (lesson 03).
+# Mind what this shows: how far each rank gets in *so many steps*. A small rank learns more slowly; whether it could not learn the task at all is another question, which lesson 03 answers.
 # The size of an adapter, on the layer above and on larger ones:
 
 # %% tags=["slider"]

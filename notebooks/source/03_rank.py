@@ -65,29 +65,18 @@ table(["rank r", "must be left over", "left over by LoRA"], rows)
 # %% [markdown]
 # Training finds the best that its rank allows. Below rank 8 something is lost, at 8 nothing, and beyond it there is nothing left to gain: a **knee at the true rank**.
 #
-# Mind what is given here: every direction of the input counts equally. Real inputs are correlated, and then the best update is another one: what counts is the error of the *output*, $|x\,(\Delta W - M)^T|$, and the
-# directions that the data use count more. With the same change, and inputs whose directions fall off by a factor of 0.9 each:
-
-# %%
-spread = 0.9 ** np.arange(64)  # the standard deviation of x along each axis
-sigma = np.linalg.svd(change * spread, compute_uv=False)  # of what the data see of the change
-rows = []
-for r in (2, 4, 6):
-    u, s, vt = np.linalg.svd(change)
-    truncated = (u[:, :r] * s[:r]) @ vt[:r]
-    lost = np.sum(((change - truncated) * spread) ** 2) / np.sum((change * spread) ** 2)
-    rows.append([r, float(lost), float(np.sum(sigma[r:] ** 2) / np.sum(sigma**2))])
-table(["rank r", "output error, truncated SVD of the change", "at best"], rows)
-
-# %% [markdown]
-# The truncated SVD of $\Delta W$ is optimal for isotropic inputs only; the bound for real data is the one of $\Delta W\, \Sigma^{1/2}$, with $\Sigma$ the covariance of the inputs. A gradient sees the output's error, so LoRA is pulled toward the better one.
+# Mind what is given here: every direction of the input counts equally, and then the truncated SVD of $\Delta W$ is the best update *by construction*. Real inputs are correlated. What counts is the error of the *output*, $|x\,(\Delta W - M)^T|$, so the
+# directions that the data use count more, and the best update is the truncated SVD of $\Delta W\, \Sigma^{1/2}$, taken back by $\Sigma^{-1/2}$, with $\Sigma$ the covariance of the inputs. A gradient sees the output's error: which of the two does LoRA find?
 #
 # ## 3. Singular values that fall slowly
 #
-# Real changes have no sharp edge. If each singular value is 0.8 of the one before, every rank gains a little, and there is no knee to find. Both cases, three seeds, isotropic inputs:
+# Real changes have no sharp edge. If each singular value is 0.8 of the one before, every rank gains a little, and there is no knee to find. Both cases with isotropic inputs, and the second with inputs whose directions fall off by 0.9 each, three seeds:
 
 # %%
 draw("rank_known")
+
+# %% [markdown]
+# On the right training leaves the truncated SVD of the change behind and finds the better update. So "LoRA approximates the SVD of the full update" holds for isotropic inputs only.
 
 # %%
 pictures.left_over(decay=0.8, r=8)
@@ -117,21 +106,23 @@ for task in ("dates", "roman"):
 table(["task", "input", "target"], rows)
 
 # %% [markdown]
-# Dates are mostly copying; the value of a Roman numeral, and the place of each digit, depends on the letters around it. 300 steps, three seeds, each rank with the learning rate that a sweep on another seed chose for it (section 7):
+# Dates are mostly copying; the value of a Roman numeral, and the place of each digit, depends on the letters around it. The hard task at three budgets of steps, three seeds, each rank with the learning rate that a sweep found for it (section 7):
 
 # %%
 draw("rank_fit")
 
 # %%
-tasks = numbers("rank_fit")["tasks"]
+fit = numbers("rank_fit")
 rows = []
-for r in ("1", "2", "4", "8", "16", "32", "64", "full"):
-    exact = [f"{sorted(tasks[task]['exact'][r])[1]:.0%}" for task in ("dates", "roman")]
-    rows.append([r, tasks["dates"]["parameters"][r], *exact])
-table(["rank", "trained parameters", "dates exact", "roman exact"], rows)
+for method in fit["loss"]:
+    losses = [f"{sorted(seeds)[1]:.3f}" for seeds in fit["loss"][method]]
+    rows.append([method, fit["parameters"][method], *losses])
+table(
+    ["rank", "trained parameters", *(f"loss, {steps} steps" for steps in fit["budgets"])], rows
+)
 
 # %% [markdown]
-# At 300 steps more rank is better, and more so on the hard task; on dates little is gained beyond r = 8, on Roman numerals beyond r = 16, and from there on it is noise among seeds. It is tempting to read this as "the hard task needs more rank". But all runs were stopped after the same 300 steps. The curves show how *fast* each rank learns.
+# It is tempting to read one column as "the hard task needs more rank". But look along the rows: all runs of a column were stopped after the same number of steps, and a column shows how *fast* each rank learns.
 #
 # ## 5. As many steps as it takes: capacity
 #
@@ -153,9 +144,9 @@ for r, rate, steps in ((16, 0.0048, 60), (1, 0.012, 60), (1, 0.012, 240)):
 table(["rank r", "steps", "held-out loss, nats per byte"], rows)
 
 # %% [markdown]
-# The same in full, on the hard task with seeds 0, 1, 2 (runs of `minilora.experiments.finetuning`, alpha = r, rates 0.012 and 0.003):
+# The same holds on the hard task: in the figure of section 4 r = 1 with nine times the steps is far below where r = 64 was, with every seed. Longer runs, with batch 32 and seeds 0, 1, 2 (`minilora.experiments.finetuning`, alpha = r, rates 0.012 and 0.003), each step on twice as many records:
 #
-# | roman | held-out loss | exactly right |
+# | roman, batch 32 | held-out loss | exactly right |
 # |:---|:---|:---|
 # | r = 64, 300 steps | 0.015, 0.055, 0.049 | 100 %, 95 %, 95 % |
 # | r = 1, 300 steps | 0.58, 0.67, 0.68 | 40 %, 27 %, 26 % |
@@ -163,42 +154,72 @@ table(["rank r", "steps", "held-out loss, nats per byte"], rows)
 #
 # With three times the steps, the rank that "underfits" at 300 is where r = 64 was, with 11,680 parameters instead of 747,520. **Rank 1 was slow, not too small.** What these runs do not settle is where each rank would end: for that one has to train until the curves are flat.
 #
-# What is capacity, then? Count bits. Facts that follow no rule (a random number for each of N keys) have to be stored in the parameters. *LoRA Without Regret* (2025) finds about 2 bits per parameter: LoRA learns as full fine-tuning does until the adapter is full, and falls behind after that.
-# Converting numerals is a rule and takes few bits; memorizing a book is not. So a task asks for rank by how much it has to *store*, and asks for steps by how hard it is to find.
+# What is capacity, then? Count bits. Facts that follow no rule (a random value for each of N random keys) have to be stored in the parameters, and when these are full, no number of steps helps:
+
+# %%
+draw("capacity")
+
+# %% [markdown]
+# *LoRA Without Regret* (2025) finds about 2 bits per parameter, and that LoRA learns as full fine-tuning does until the adapter is full. Converting numerals is a rule and takes few bits; memorizing a book is not.
+# So a task asks for rank by how much it has to *store*, and asks for steps by how hard it is to find.
 #
-# The count is $r \sum (\mathrm{in} + \mathrm{out})$ over the targets. On a model of a million parameters that is a large share; on 7 billion, r = 16 is 0.6 percent.
+# The count of parameters is $r \sum (\mathrm{in} + \mathrm{out})$ over the targets. On a model of a million parameters that is a large share; on 7 billion, r = 16 is 0.6 percent.
 #
 # ## 6. What full fine-tuning does besides
 #
-# In the figure, full fine-tuning stays ahead of r = 64 in loss. Two things make that comparison unequal. Full fine-tuning also trains the embedding (which is the head, too) and the norms; and r = 64 on `k_proj` and `v_proj`, which are 64 wide, is already full rank. Trained on the same linear layers alone, full fine-tuning
-# reached 0.014, 0.025, 0.018 on roman in 300 steps (seeds 0, 1, 2), where the whole model reached 0.005, 0.018, 0.008 and r = 64 0.015, 0.055, 0.049. So part of the gap is *what* is trained, and not *how*.
-#
-# ## 7. The learning rate, the rank and alpha
-#
-# A comparison of ranks at one learning rate would be a comparison of learning rates. Here is the sweep, with alpha = r and one seed:
+# "Full fine-tuning is better" often compares two things at once. It also trains the embedding (which is the head, too) and the norms; and r = 64 on `k_proj` and `v_proj`, which are 64 wide, is already full rank. How much of the gap is *what* is trained, and how much is *how*? After 150 steps, each at the best of its
+# rates, the median of three seeds (the sweep of section 7):
 
 # %%
-draw("lr_sweep")
+sweep = numbers("rate_by_rank")
+rows = []
+for name, found in (
+    ("LoRA, r = 64, alpha = 64", sweep["rules"]["alpha = r"]["64"]),
+    ("full, the same linear layers", sweep["full_linears"]),
+    ("full, everything", sweep["full"]),
+):
+    rows.append([name, min(sorted(seeds)[1] for seeds in found["loss"])])
+table(["what is trained", "held-out loss"], rows)
 
 # %% [markdown]
-# At alpha = r, higher ranks want lower rates. LoRA's best rates are 3 to 12 times that of full fine-tuning. (One seed, a coarse grid: neighboring rates can change places.)
+# ## 7. The learning rate, the rank and alpha
 #
-# Is that a property of rank? Not quite: it is one of rank *at alpha = r*. The ends of the range again, on dates in 150 steps, now with three seeds, at alpha = r and at a fixed alpha = 32 (held-out losses of seeds 0, 1, 2):
+# A comparison of ranks at one learning rate would be a comparison of learning rates. And the bypass acts with $s$, which every rule chooses otherwise: $s = 1$ at alpha = r; $s = 32 / r$ at a fixed alpha = 32; $s = 8 / \sqrt r$ with rsLoRA at alpha = 8.
 #
-# | rate | r = 1, alpha = 1 | r = 64, alpha = 64 | r = 1, alpha = 32 | r = 64, alpha = 32 |
-# |---:|:---|:---|:---|:---|
-# | 0.001 | | | 0.75, 0.73, 0.77 | 0.66, 0.65, 0.66 |
-# | 0.003 | 1.04, 1.05, 1.09 | **0.11, 0.03, 0.09** | **0.56, 0.51, 0.59** | 0.10, 0.21, 0.31 |
-# | 0.006 | 0.84, 0.84, 0.93 | 0.12, 0.16, 0.29 | 0.72, 0.57, 0.59 | **0.08, 0.12, 0.14** |
-# | 0.012 | 0.64, 0.60, 0.67 | 1.03, 1.12, 1.22 | 2.28, 1.84, 2.22 | 0.63, 0.89, 0.84 |
-# | 0.024 | **0.55, 0.51, 0.58** | 2.10, 1.90, 2.15 | | |
+# First one step, with Adam, which trains nearly all language models. It moves B by $\eta\, \mathrm{sign}(dB)$, so that $\Delta W = -s\, \eta\, \mathrm{sign}(dB)\, A$: a sum of r terms, about $s \sqrt r$ large. Hence the first update shrinks with $\sqrt r$ at a fixed alpha, *grows* with $\sqrt r$ at alpha = r,
+# and stays with rsLoRA. Plain gradient descent feels $s^2$. Measured on the base, the median of three seeds:
+
+# %%
+first = sweep["first_step"]
+rows = []
+for optimizer, name in (("adam", "Adam"), ("gradient descent", "gradient descent")):
+    for rule, sizes in first[optimizer].items():
+        middle = [sorted(seeds)[1] for seeds in sizes]
+        ratio = f"{middle[0] / middle[-1]:.3g}"
+        rows.append([f"{name}, {rule}", *(f"{size:.2g}" for size in middle), ratio])
+table(["size of dW / size of W", *(f"r = {r}" for r in first["ranks"]), "first / last"], rows)
+
+# %% [markdown]
+# Then whole trainings, each rank under each rule at five rates a factor of $\sqrt 2$ apart:
+
+# %%
+draw("rate_by_rank")
+
+# %% [markdown]
+# Which rule gives which of the published findings?
 #
-# At alpha = r the best rates of r = 1 and r = 64 lie at least eight times apart (for both, the best is at the end of the grid); at alpha = 32 within two times. *LoRA Without Regret* (2025) finds the same: nearly one rate for all ranks at a fixed alpha of 32. The small rank, by the way, bears the *higher* rate at alpha = r:
-# 0.012 spoils r = 64 and is fine for r = 1. What these runs do not settle: longer training, other tasks, and a finer grid.
+# - **alpha = 32, s = 32 / r.** The best rate is nearly the same at every rank, as *LoRA Without Regret* (2025) reports for the same setting. B A is then a mean over r directions, whose size at a given rate does not grow with r once A moves, too.
+# - **alpha = r, s = 1.** B A is a sum over r directions, and the best rate falls as r grows. In the words of muA (Chen, Villar & Hayou 2026, arXiv 2602.06204) these are the two regimes: a best rate that is invariant in rank, or one that falls with it, depending on the scaling and on how A and B start. Theirs falls as $1 / r$ in the limit
+#   of large width and rank; here it falls more slowly.
+# - **rsLoRA, s = 8 / sqrt(r)** (Kalajdzievski 2023, for gradients that neither vanish nor explode as r grows) lies between them. It keeps the *first* update the same at every rank, not the best rate: that is decided by the steps that follow, in which A moves.
+#
+# Is alpha times the rate what counts? The framed cells of the map have one product. With Adam it decides the first step. From the second on A moves as well, by the rate and not by alpha, so a high rate with a small alpha is another training than a low rate with a large one. Alpha and the rate are two knobs.
+#
+# What this does not settle: longer training (these are 150 steps), other sizes of model, other optimizers.
 #
 # ## 8. Where alpha / r stunts
 #
-# At a fixed alpha, $\alpha / r$ turns large ranks down. rsLoRA (Kalajdzievski 2023) argues for $\alpha / \sqrt r$. On a teacher whose singular values fall by 0.8 each, 200 steps of plain gradient descent and of AdamW, alpha = 8, the median of three seeds:
+# At a fixed alpha, $\alpha / r$ turns large ranks down. rsLoRA argues for $\alpha / \sqrt r$. Where the rate is the same for all ranks, how much does that matter? On a teacher whose singular values fall by 0.8 each, 200 steps of plain gradient descent and of AdamW, alpha = 8, the median of three seeds:
 
 # %% tags=["rtol=0.05"]
 decaying = (U * 0.8 ** np.arange(48)) @ V.T
@@ -266,10 +287,11 @@ exercise("speed_or_capacity")
 #
 # 1. For isotropic inputs the best rank-r update keeps the r largest singular values of the change; training gets there.
 # 2. If the change has rank k, the knee is at k; if its singular values fall slowly, there is none.
-# 3. At equal steps a larger rank is ahead; with three times the steps r = 1 caught up. Speed and capacity are two things.
-# 4. Compare ranks only at their own best learning rates, and say what alpha did meanwhile.
-# 5. At a fixed alpha, alpha / r turns large ranks down; alpha / sqrt(r) does not. AdamW hides much of it.
+# 3. At equal steps a larger rank is ahead. Speed and capacity are two things; capacity is counted in bits per parameter.
+# 4. Compare ranks only at their own best learning rates, and say what alpha did meanwhile: at a fixed alpha = 32 the best rate is nearly the same at every rank, at alpha = r it falls.
+# 5. Alpha and the rate are two knobs. rsLoRA keeps Adam's first update the same at every rank.
+# 6. Compare full fine-tuning on the same layers, too, and say what is trained.
 #
-# **Papers.** Eckart & Young 1936 · Hu et al. 2021, *LoRA* (arXiv 2106.09685), table 6 · Kalajdzievski 2023, *rsLoRA* (2312.03732) · Biderman et al. 2024, *LoRA learns less and forgets less* (2405.09673) · Schulman et al. 2025, *LoRA Without Regret*
+# **Papers.** Eckart & Young 1936 · Hu et al. 2021, *LoRA* (arXiv 2106.09685), table 6 · Kalajdzievski 2023, *rsLoRA* (2312.03732) · Biderman et al. 2024, *LoRA learns less and forgets less* (2405.09673) · Chen, Villar & Hayou 2026, *Learning rate scaling across LoRA ranks* (2602.06204) · Schulman et al. 2025, *LoRA Without Regret*
 #
 # **Next.** [04 · NF4](04_nf4.ipynb)

@@ -75,13 +75,13 @@ def test_arguments_that_make_no_sense(capsys, arguments, words):
 def test_which_figures_are_meant(monkeypatch, tmp_path):
     asked = []
     monkeypatch.setattr(gallery, "make", lambda figures, out, **_: asked.append([figure.name for figure in figures]))
-    for arguments in ([], ["--all"], ["--all", "--fast"], ["--fast"], ["lr_sweep"]):
+    for arguments in ([], ["--all"], ["--all", "--fast"], ["--fast"], ["rate_by_rank"]):
         assert main(["figures", *arguments, "--out", str(tmp_path)]) == 0
     headline, every, all_fast, fast, one = asked
-    assert "lr_sweep" not in headline and "rank_fit" in headline
+    assert "rate_by_rank" not in headline and "rank_fit" in headline
     assert every == [figure.name for figure in gallery.FIGURES]
     assert set(fast) <= set(all_fast) < set(every) and "rank_fit" not in all_fast
-    assert one == ["lr_sweep"]
+    assert one == ["rate_by_rank"]
 
 
 def test_the_number_of_workers_is_passed_on(serial, tmp_path, monkeypatch):

@@ -35,6 +35,9 @@ def test_selecting():
     headline = select([])
     assert headline and all(figure.headline for figure in headline) and len(headline) < len(FIGURES)
     assert all(figure.fast for figure in select([], every=True, fast_only=True))
-    assert [figure.name for figure in select(["lr_sweep", "codebooks", "lr_sweep"])] == ["lr_sweep", "codebooks"]
+    assert [figure.name for figure in select(["rate_by_rank", "codebooks", "rate_by_rank"])] == [
+        "rate_by_rank",
+        "codebooks",
+    ]
     with pytest.raises(ValueError, match="figure must be one of codebooks, .*; got 'nonsense'"):
         select(["nonsense"])

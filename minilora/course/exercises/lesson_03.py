@@ -82,25 +82,25 @@ The base has 5 layers. In each: q and o are 128 x 128; k and v are 64 x 128 (out
         name="speed_or_capacity",
         title="speed or capacity?",
         question="""
-No formula. Held-out losses on one task, each rank at its own best rate:
+No formula. Held-out losses on one task, each rank at its own best rate (figure rank_fit):
 
-| | after 300 steps | after 900 steps |
-|---|---:|---:|
-| r = 1 | 0.60 | 0.05 |
-| r = 64 | 0.05 | 0.01 |
+| | after 60 steps | after 180 steps | after 540 steps |
+|---|---:|---:|---:|
+| r = 1 | 1.78 | 1.26 | 0.33 |
+| r = 64 | 1.55 | 0.42 | 0.04 |
 
 What do these numbers show about r = 1?
 
-a) Its capacity is too small for this task. b) It learns more slowly; its capacity reaches at least 0.05. c) It overfits. d) Its
+a) Its capacity is too small for this task. b) It learns more slowly; its capacity reaches at least 0.33. c) It overfits. d) Its
 rate is too high.""",
         code="answer = ____",
         solution='"b"',
         mistakes={
-            '"a"': "if its capacity ended at 0.60, more steps could not bring it to 0.05, where r = 64 was after 300.",
+            '"a"': "if its capacity ended at 1.26, more steps could not bring it to 0.33, below where r = 64 was after 180.",
             '"c"': "these are held-out losses, and they fall.",
             '"d"': "each rank has its own best rate here, and the loss falls steadily.",
         },
-        learned="Whether r = 1 would ever reach 0.01 these numbers leave open: for capacity, train until the curves are flat.",
+        learned="Whether r = 1 would ever reach 0.04 these numbers leave open: for capacity, train until the curves are flat.",
         understanding=True,
     ),
 )

@@ -1,73 +1,73 @@
-"""How much rank do an easy and a hard task need? The pretrained base, LoRA of every rank, and full fine-tuning."""
+"""So many steps, so much rank: how far does each rank come on the hard task?
 
-import math
+It measures speed, not how much each rank can hold: for that see `capacity`. Full fine-tuning is in `rate_by_rank`.
+"""
+
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
-
+from minilora.experiments.finetuning import TOLERANCE as TOLERANCE
 from minilora.experiments.finetuning import Run, settings, train
 
-# Training amplifies the last bits, in which processors differ: losses are compared to a tenth, accuracies to 0.1.
-TOLERANCE = {"rtol": 0.15, "atol": 0.1, "overrides": {"/parameters": {"rtol": 0, "atol": 0}}}
-STEPS = (300, 300)  # for each task
+FULL = ("full_linears", "full")
 
 
 @dataclass(frozen=True)
 class Config:
-    """`lora_rates`, `full_rates`: for each task, the best of figures/lr_sweep.json, at `swept_ranks` and for all weights."""
+    """`budgets`: numbers of steps; each is a run of its own, whose rate falls to zero at its end. `rates`: of each method ("1" to
+    "64": LoRA's rank at alpha = r; see `one_run`) the best of figures/rate_by_rank.json."""
 
-    tasks: tuple[str, ...] = ("dates", "roman")
-    ranks: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
+    task: str = "roman"
+    budgets: tuple[int, ...] = (60, 180, 540)
     seeds: tuple[int, ...] = (0, 1, 2)
-    steps: tuple[int, ...] = STEPS
-    swept_ranks: tuple[int, ...] = (1, 8, 64)
-    lora_rates: tuple[tuple[float, ...], ...] = ((0.012, 0.006, 0.003), (0.012, 0.006, 0.003))
-    full_rates: tuple[float, ...] = (0.001, 0.001)
+    batch_size: int = 16
+    rates: tuple[tuple[str, float], ...] = (
+        ("1", 0.0137),
+        ("8", 0.00596),
+        ("64", 0.00219),
+    )
 
 
 def run(config: Config = Config(), each: Callable = map) -> dict:
-    """Held-out loss and exact match of each task and method ("1" to "64": LoRA's rank; "full"), a list over seeds."""
-    runs = [
-        run
-        for task, steps, rates, full_rate in zip(
-            config.tasks, config.steps, config.lora_rates, config.full_rates, strict=True
-        )
-        for run in (
-            *(
-                lora_run(task, r, learning_rate(r, config.swept_ranks, rates), seed, steps)
-                for r in config.ranks
-                for seed in config.seeds
-            ),
-            *(full_run(task, full_rate, seed, steps) for seed in config.seeds),
-        )
-    ]
-    numbers: dict = {"ranks": list(config.ranks), "steps": list(config.steps), "tasks": {}}
-    for run, result in zip(runs, each(train, runs), strict=True):
-        entry = {"before": result["before"], "loss": {}, "exact": {}, "parameters": {}}
-        task = numbers["tasks"].setdefault(run.task, entry)
+    """ "before" training, and for each method its "parameters", held-out "loss" and
+    "exact", [budget][seed].
+    """
+    plan = planned(config)
+    results = iter(each(train, [run for group in plan.values() for run in group]))
+    numbers: dict = {
+        "ranks": [int(m) for m in plan if m not in FULL],
+        "budgets": list(config.budgets),
+        "batch_size": config.batch_size,
+    }
+    numbers |= {"before": None, "parameters": {}, "loss": {}, "exact": {}}
+    n = len(config.seeds)
+    for method, group in plan.items():
+        found = [next(results) for _ in group]
+        numbers["before"] = found[0]["before"]
+        numbers["parameters"][method] = found[0]["parameters"]
         for kind in ("loss", "exact"):
-            task[kind].setdefault(label(run), []).append(result[kind])
-        task["parameters"][label(run)] = result["parameters"]
+            scores = [result[kind] for result in found]
+            numbers[kind][method] = [scores[i : i + n] for i in range(0, len(scores), n)]
     return numbers
 
 
-def lora_run(task: str, r: int, rate: float, seed: int, steps: int) -> Run:
-    """LoRA of rank r with alpha = r, on all linear layers but the head."""
-    return Run(task, rate, seed, settings=settings(r=r, lora_alpha=r, target_modules="all-linear"), steps=steps)
+def planned(config: Config) -> dict[str, list[Run]]:
+    """The runs of each method, budget by budget, seed by seed."""
+    return {
+        method: [
+            one_run(config.task, method, rate, seed, steps=steps, batch_size=config.batch_size)
+            for steps in config.budgets
+            for seed in config.seeds
+        ]
+        for method, rate in config.rates
+    }
 
 
-def full_run(task: str, rate: float, seed: int, steps: int) -> Run:
-    """Full fine-tuning."""
-    return Run(task, rate, seed, method="full", settings=(), steps=steps)
-
-
-def label(run: Run) -> str:
-    """How a run is named among the numbers: LoRA's rank, or "full"."""
-    return str(dict(run.settings)["r"]) if run.method == "lora" else run.method
-
-
-def learning_rate(r: int, swept: tuple[int, ...], rates: tuple[float, ...]) -> float:
-    """LoRA's best swept rate; between two swept ranks, on the straight line between theirs in log rank and log rate."""
-    logs = np.interp(math.log(r), [math.log(rank) for rank in swept], [math.log(rate) for rate in rates])
-    return float(f"{math.exp(logs):.3g}")
+def one_run(task: str, method: str, rate: float, seed: int, **others: Any) -> Run:
+    """A run by the name that its method has here: LoRA's rank (alpha = r, all linear layers but the head); full fine-tuning of
+    these layers ("full_linears"), or of everything ("full")."""
+    targets = {} if method == "full" else {"target_modules": "all-linear"}
+    if method in FULL:
+        return Run(task, rate, seed, method="full", settings=settings(**targets), **others)
+    return Run(task, rate, seed, settings=settings(r=int(method), lora_alpha=int(method), **targets), **others)

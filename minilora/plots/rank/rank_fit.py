@@ -1,62 +1,85 @@
-"""Held-out loss and exact match against rank, for an easy and a hard task."""
+"""Held-out loss and exact match against rank at several budgets of steps, beside full fine-tuning."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
 
-from minilora.plots.style import EASY, HARD, band, log2_axis, median
+from minilora.plots.style import GUIDE, band, log2_axis, median
 
-LAYOUT = {"nrows": 1, "ncols": 2, "figsize": (11, 4.8)}
-NAMES = ("easy", "hard")
+LAYOUT = {"nrows": 1, "ncols": 2, "figsize": (12, 4.8)}
+SHADES = ("#f2b48a", "#D55E00", "#7a3500")  # few steps to many
+FULL = {"full_linears": "full, same\nlayers", "full": "full"}
 
 
 def draw(axes: Sequence[Axes], numbers: dict[str, Any]) -> None:
-    """Left: held-out loss, the band over seeds. Right: the share of answers exactly right."""
-    loss, exact = axes
-    draw_tasks(loss, numbers, "loss")
-    loss.set_yscale("log")
-    loss.set_ylabel("held-out loss, nats per byte")
-    loss.set_title("Held-out loss by rank (dashed: full fine-tuning)")
-    loss.set_ylim(bottom=6e-4)
-    loss.legend(loc="lower left", ncols=2)
-    draw_tasks(exact, numbers, "exact")
-    exact.set_ylim(-0.02, 1.02)
-    exact.set_ylabel("share of held-out answers exactly right")
-    exact.set_title("Exact answers; bands show all seeds")
+    """Left: held-out loss by rank, a line per budget of steps; full fine-tuning on the right. Right: the share of exact answers."""
+    for ax, kind in zip(axes, ("loss", "exact"), strict=True):
+        draw_kind(ax, numbers, kind)
+    axes[0].set_yscale("log")
+    axes[0].set_ylabel("held-out loss, nats per byte")
+    axes[0].set_title("Held-out loss (bands and bars: all seeds)")
+    axes[0].legend(loc="lower left")
+    axes[1].set_ylim(-0.02, 1.02)
+    axes[1].set_ylabel("share of held-out answers exactly right")
+    axes[1].set_title("Exact answers")
 
 
-def draw_tasks(ax: Axes, numbers: dict[str, Any], kind: str) -> None:
-    """One kind of score: for each task LoRA's against rank, and full fine-tuning's as a dashed line."""
-    ranks = numbers["ranks"]
-    for (task, entry), name, shade in zip(numbers["tasks"].items(), NAMES, (EASY, HARD), strict=True):
-        scores = entry[kind]
-        band(ax, ranks, [scores[str(r)] for r in ranks], shade, marker="o", label=f"{task} ({name}), LoRA")
-        full = median(scores["full"])
-        ax.axhline(full, color=shade, linestyle="--", linewidth=1.2, label=f"{task}, full fine-tuning")
-    parameters = next(iter(numbers["tasks"].values()))["parameters"]
-    log2_axis(ax, ranks, [f"{r}\n{parameters[str(r)] / 1000:.0f}k" for r in ranks])
-    ax.set_xlabel("rank r, and trainable parameters")
+def draw_kind(ax: Axes, numbers: dict[str, Any], kind: str) -> None:
+    """One kind of score."""
+    ranks, scores, parameters = numbers["ranks"], numbers[kind], numbers["parameters"]
+    full = [method for method in FULL if method in scores]
+    places = [ranks[-1] * 8 ** (1 + i) for i, _ in enumerate(full)]  # beyond the ranks
+    for i, (steps, shade) in enumerate(zip(numbers["budgets"], SHADES, strict=False)):
+        band(ax, ranks, [scores[str(r)][i] for r in ranks], shade, marker="o", label=f"{steps} steps")
+        for method, x in zip(full, places, strict=True):
+            seeds = scores[method][i]
+            middle = median(seeds)
+            error = [[middle - min(seeds)], [max(seeds) - middle]]
+            ax.errorbar(x, middle, yerr=error, fmt="s", color=shade, capsize=4, markersize=6)
+    labels = [f"r = {r}\n{parameters[str(r)] / 1000:.0f}k" for r in ranks]
+    log2_axis(ax, [*ranks, *places], [*labels, *(f"{FULL[m]}\n{parameters[m] / 1000:.0f}k" for m in full)])
+    if full:
+        ax.axvline(2.8 * ranks[-1], color=GUIDE, linewidth=1)
+    ax.set_xlabel("what is trained, and how many parameters")
 
 
 def caption(numbers: dict[str, Any]) -> str:
     """The finding, in numbers."""
-    sentences = []
-    for (task, entry), name in zip(numbers["tasks"].items(), NAMES, strict=True):
-        middle = {key: median(runs) for key, runs in entry["loss"].items()}
-        right = {key: median(runs) for key, runs in entry["exact"].items()}
-        keys = [key for key in middle if key != "full"]
-        best = min(keys, key=middle.get)
-        sentences.append(
-            f"On {task} ({name}) the median held-out loss falls from {middle[keys[0]]:.3f} at r = {keys[0]} "
-            f"({entry['parameters'][keys[0]]:,} parameters, {right[keys[0]]:.0%} exact) to {middle[best]:.3f} at r = {best} "
-            f"({entry['parameters'][best]:,}, {right[best]:.0%}); full fine-tuning "
-            f"({entry['parameters']['full']:,}) reaches {middle['full']:.3f} ({right['full']:.0%})."
+    ranks, budgets = list(map(str, numbers["ranks"])), numbers["budgets"]
+    small, large = ranks[0], ranks[-1]
+    loss = {method: [median(seeds) for seeds in runs] for method, runs in numbers["loss"].items()}
+    exact = {method: [median(seeds) for seeds in runs] for method, runs in numbers["exact"].items()}
+
+    def at(method):
+        return ", ".join(f"{value:.3f}" for value in loss[method])
+
+    seeds = len(numbers["loss"][small][0])
+    full = ""
+    if "full" in loss:
+        full = (
+            f" Full fine-tuning of the same linear layers {at('full_linears')}; of everything (embedding, which is the head, and norms, "
+            f"too) {at('full')}."
         )
-    seeds = len(next(iter(numbers["tasks"].values()))["loss"]["full"])
-    steps = " and ".join(map(str, dict.fromkeys(numbers["steps"])))
-    widest = next(reversed(numbers["tasks"].values()))["loss"]["full"]
     return (
-        f"{' '.join(sentences)} Seeds differ (full fine-tuning on the hard task: {min(widest):.3f} to {max(widest):.3f}), and higher ranks "
-        f"want lower learning rates (see lr_sweep). {seeds} seeds, {steps} steps, alpha = r, all linear layers but the head."
+        f"Roman numerals (the hard task), median held-out loss after {', '.join(map(str, budgets))} steps: r = {small} "
+        f"({numbers['parameters'][small]:,} parameters) {at(small)}; r = {large} ({numbers['parameters'][large]:,}) {at(large)}; in the "
+        f"end {exact[small][-1]:.0%} and {exact[large][-1]:.0%} exactly right. {overtaken(numbers)}{full} r = 64 is full rank for k and "
+        f"v, which are 64 wide. {seeds} seeds, batch {numbers['batch_size']}, alpha = r, all linear layers but the head; each budget is "
+        "a run of its own, at the rate that is best for its method after 150 steps (rate_by_rank); shorter and longer runs may want "
+        "others. Where each rank would end, this does not show; how much it can hold, capacity does."
     )
+
+
+def overtaken(numbers: dict[str, Any]) -> str:
+    """Does the smallest rank, with more steps, pass the largest with fewer? As a sentence."""
+    ranks, budgets = list(map(str, numbers["ranks"])), numbers["budgets"]
+    small, large = numbers["loss"][ranks[0]], numbers["loss"][ranks[-1]]
+    for i in range(len(budgets) - 1, 0, -1):
+        for j in range(i - 1, -1, -1):
+            if max(small[i]) < min(large[j]):
+                return (
+                    f"With every seed r = {ranks[0]} after {budgets[i]} steps is below r = {ranks[-1]} after {budgets[j]}: at equal steps "
+                    "the figure shows speed, not capacity."
+                )
+    return f"With more steps r = {ranks[0]} does not pass r = {ranks[-1]} with fewer: here it is not speed alone."

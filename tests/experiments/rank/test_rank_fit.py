@@ -2,11 +2,10 @@
 
 from dataclasses import replace
 
-from minilora.experiments.rank import lr_sweep
-from minilora.experiments.rank.rank_fit import Config, full_run, label, learning_rate, lora_run, run
+from minilora.experiments.rank.rank_fit import Config, one_run, planned, run
 from minilora.gallery import COMMITTED, load, select
 
-CONFIG = Config(tasks=("roman",), ranks=(2,), seeds=(0,), steps=(3,), lora_rates=((0.01,) * 3,), full_rates=(1e-3,))
+CONFIG = Config(budgets=(2, 3), seeds=(0,), rates=(("2", 0.01), ("full_linears", 1e-3), ("full", 1e-3)))
 
 
 def small(function, runs):
@@ -15,37 +14,36 @@ def small(function, runs):
 
 
 def test_it_trains_what_it_says():
-    task = run(CONFIG, small)["tasks"]["roman"]
-    assert task["parameters"] == {"2": 23360, "full": 955776}
-    assert task["loss"]["2"][0] < task["before"] and task["loss"]["full"][0] < task["before"]
+    numbers = run(CONFIG, small)
+    assert numbers["parameters"] == {"2": 23360, "full_linears": 921600, "full": 955776}
+    assert all(losses[-1][0] < numbers["before"] for losses in numbers["loss"].values())
 
 
-def test_every_task_rank_and_seed_is_run_once():
+def test_every_method_budget_and_seed_is_run_once():
     asked = []
 
     def fake(function, runs):
         asked.extend(runs)
-        return [{"before": 9.0, "loss": i, "exact": 0.5, "parameters": 1} for i in range(len(runs))]
+        return [{"before": 9.0, "loss": i, "exact": 0.5, "parameters": 1} for i in range(len(asked))]
 
     numbers = run(Config(), fake)
-    assert len(set(asked)) == len(asked) == 2 * (7 + 1) * 3
-    assert {run.seed for run in asked} == {0, 1, 2} and lr_sweep.Config().seed not in Config().seeds
-    for entry in numbers["tasks"].values():
-        assert list(entry["loss"]) == ["1", "2", "4", "8", "16", "32", "64", "full"]
-        assert all(len(losses) == 3 for losses in entry["loss"].values())
+    assert len(set(asked)) == len(asked) == len(Config().rates) * 3 * 3
+    assert list(numbers["loss"]) == [method for method, _ in Config().rates]
+    for method, group in planned(Config()).items():
+        assert [asked[i] for seeds in numbers["loss"][method] for i in seeds] == group
+        assert [run.steps for run in group] == [steps for steps in (60, 180, 540) for _ in range(3)]
 
 
-def test_labels():
-    assert label(lora_run("dates", 8, 0.1, 0, 1)) == "8" and label(full_run("dates", 0.1, 0, 1)) == "full"
-
-
-def test_rates_between_swept_ranks_lie_between_theirs():
-    assert learning_rate(8, (1, 8, 64), (0.012, 0.006, 0.003)) == 0.006
-    assert learning_rate(4, (1, 16), (0.01, 0.0001)) == 0.001
+def test_a_run_is_named_by_its_method():
+    lora, linears, full = (one_run("dates", method, 0.1, 0) for method in ("8", "full_linears", "full"))
+    assert dict(lora.settings) == {"r": 8, "lora_alpha": 8, "target_modules": "all-linear"} and lora.method == "lora"
+    assert dict(linears.settings) == {"target_modules": "all-linear"} and linears.method == full.method == "full"
+    assert full.settings == ()
 
 
 def test_it_uses_the_rates_that_the_sweep_chose():
-    best = load(select(["lr_sweep"])[0], COMMITTED)["numbers"]["best"]
+    found = load(select(["rate_by_rank"])[0], COMMITTED)["numbers"]
     config = Config()
-    for task, rates, full in zip(config.tasks, config.lora_rates, config.full_rates, strict=True):
-        assert best[task] == {**dict(zip(map(str, config.swept_ranks), rates, strict=True)), "full": full}
+    best = {r: entry["best"]["rate"] for r, entry in found["rules"]["alpha = r"].items()}
+    best |= {method: found[method]["best"]["rate"] for method in ("full_linears", "full")}
+    assert all(best[method] == rate for method, rate in config.rates)

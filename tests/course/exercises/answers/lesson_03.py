@@ -82,7 +82,7 @@ ANSWERS = {
         {
             "2": "expected one letter in quotation marks, got 2",
             '"speed"': "expected one letter in quotation marks, got 'speed'",
-            '"A"': "if its capacity ended at 0.60",
+            '"A"': "if its capacity ended at 1.26",
             '"c)"': "held-out losses",
             '"d."': "its own best rate",
             '"e"': "expected one letter",
