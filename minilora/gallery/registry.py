@@ -81,6 +81,8 @@ FIGURES = (
         headline=True,
     ),
     Figure("training", "merge_and_switch", "What do merging and switching cost, and which bits do they leave?"),
+    Figure("methods", "init", "Which of A and B should start random?"),
+    Figure("methods", "loraplus", "Should B learn faster than A?"),
     Figure("training", "training_memory", "Where does the memory of training go?", fast=True),
     Figure("rank", "capacity", "How many bits does an adapter hold?"),
     Figure("training", "finetune_defaults", "With which settings are 200 records enough?"),

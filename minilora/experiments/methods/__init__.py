@@ -1,0 +1,1 @@
+"""Methods beside LoRA, and the knobs of each."""

@@ -1,0 +1,1 @@
+"""Drawings of `minilora.experiments.methods`."""
