@@ -134,6 +134,14 @@ def surface(product=0.024):
 
 
 # %% [markdown]
+# And on the base, with Roman numerals: three rules for alpha, the best rate of each rank under each, and the surface (below, right).
+
+# %%
+draw("rate_by_rank")
+
+# %% [markdown]
+# There the larger alpha does better at one product, and on the small problem the larger rate did: which of the two is better differs from problem to problem, and the product alone decides neither. At a fixed alpha of 32 the best rates of r = 1 and r = 64 lie close together; at alpha = r they do not. So fix alpha and sweep the rate.
+#
 # ## 3. How to read a learning curve
 #
 # Two curves tell most of what goes wrong: the loss on records that were trained on, and on records that were not. Look at four things in this order: does the loss go *up* where it was lower before? Is it still *falling* at the end? Is there a *gap* between the two? Are both *flat and high*?
