@@ -281,6 +281,17 @@ table(["alpha's rate", "best rate", "lowest held-out loss", "median", "highest"]
 # %% [markdown]
 # No. What a learned alpha could do, B can do as well, since $(s B) A = s (B A)$: the losses agree to a hundredth.
 #
+# **Which of A and B starts random, and should B learn faster?** On the base, each side at its own best rate, three seeds:
+
+# %%
+draw("init")
+
+# %%
+draw("loraplus")
+
+# %% [markdown]
+# Both gains are those of short runs on a small model, with the start's scale and the rate as the likely reasons; the captions say what is left open.
+#
 # ## 5. What to turn first
 #
 # | order | knob | try | because |

@@ -166,7 +166,7 @@ assert np.array_equal(y, x @ W.T) and not layer.lora_A.grad.any() and layer.lora
 # %% [markdown]
 # **Evidence.** [02, section 3](02_lora.ipynb): four starts, their gradients.
 #
-# **They go on to ask.** Could A be zero and B random? It works, but the two are not mirror images: with A random larger rates are stable, and results are better on average (Hayou et al. 2024, arXiv 2406.08447). What is PiSSA? Start from the top singular vectors instead.
+# **They go on to ask.** Could A be zero and B random? It works, but the two are not mirror images: with A random larger rates are stable, and results are better on average (Hayou et al. 2024, arXiv 2406.08447); on our small base, each drawn by its own fan-in, B random learned more in each of three seeds (figure init). What is PiSSA? Start from the top singular vectors instead.
 #
 # **Wrong answers.** "Both are zero": stuck. "Both random is ruin": disputed; small random values in both hardly hurt in Li et al. 2025 (2505.23194). "A and B are symmetric": not once they train.
 #
@@ -339,7 +339,7 @@ draw("rate_by_rank")
 # %% [markdown]
 # **Evidence.** The figure above, three seeds: each rank has its own valley, LoRA's to the right of full fine-tuning's. At alpha = r the valley moves left as r grows; at a fixed alpha = 32 it stays; with rsLoRA it moves less than at alpha = r ([03, section 7](03_rank.ipynb)).
 #
-# **They go on to ask.** One rate for A and B? LoRA+ (arXiv 2402.12354) gives B about 16 times A's.
+# **They go on to ask.** One rate for A and B? LoRA+ (arXiv 2402.12354) gives B about 16 times A's; on the base that was better in each of three seeds, in short runs (figure loraplus).
 #
 # **Wrong answers.** "The same as for full fine-tuning": then LoRA looks worse than it is. "Few parameters, so any rate goes": see Q40. "A small r bears high rates less": the reverse; at alpha = r the best rate of r = 1 is several times that of r = 64.
 
@@ -1090,7 +1090,7 @@ claims = [
      f"roman at step 100: exact 11 to 13 % LoRA, 58 to 68 % full (3 seeds); 128 numerals: held-out loss {min(held_out):.1f} at best, {held_out[-1]:.1f} in the end ([13](#q13))"],
     [21, "LoRA allows larger batches", "memory allows them; learning pays for them",
      "at equal samples a batch of 256 instead of 8 costs LoRA and full fine-tuning a tenth each (one layer, 3 seeds, best of 6 rates, lesson 07, section 4); on language models LoRA Without Regret (2025) reports a larger loss for LoRA"],
-    [22, "dropout .1 to .3", "holds on a small set, and stopping in time does as well",
+    [22, "dropout .1 to .3", "holds on a small set; on one layer stopping in time does as well",
      f"one layer, 48 records, 5 seeds, held-out loss at the end: none 1.19, .1 0.86, .3 0.79, the best checkpoint without any 0.78 (lesson 07, section 4); the base, 200 dates: "
      f"r = 32 with dropout .3 {np.mean(small['chosen']['exact']):.0%} exact on {len(small['chosen']['draws'])} draws, r = 8 without {np.mean(small['plain']['exact']):.0%} on {len(small['plain']['draws'])} (figure finetune_defaults)"],
     [23, "weight decay is an L2 penalty", "within limits", "AdamW decouples it: it shrinks without any gradient ([16](#q16)); against overfitting it helps (0.73 at decay 3, none 1.19, 5 seeds, one layer, lesson 07, section 4)"],
