@@ -81,6 +81,7 @@ FIGURES = (
         headline=True,
     ),
     Figure("training", "merge_and_switch", "What do merging and switching cost, and which bits do they leave?"),
+    Figure("methods", "methods", "What does each method learn in equal steps, and what does it cost?"),
     Figure("methods", "init", "Which of A and B should start random?"),
     Figure("methods", "loraplus", "Should B learn faster than A?"),
     Figure("training", "training_memory", "Where does the memory of training go?", fast=True),
