@@ -140,6 +140,10 @@ def gguf_tokenizer(metadata: Mapping[str, Any], origin: str) -> FileTokenizer:
         )
     if not isinstance(tokens, list) or not tokens or not all(isinstance(token, str) for token in tokens):
         raise ValueError(f"{origin}: tokenizer.ggml.tokens must be a list of strings")
+    try:
+        "".join(tokens).encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError(f"{origin}: tokenizer.ggml.tokens must be UTF-8; get the file again") from None
     if len(set(tokens)) != len(tokens):
         raise ValueError(f"{origin}: tokenizer.ggml.tokens must all differ")
     if kinds is None or np.shape(kinds) != (len(tokens),):

@@ -123,3 +123,9 @@ def test_infinite_scores_and_endless_tokens_are_refused(vocabulary):
         gguf_tokenizer(metadata(vocabulary, scores=np.full_like(scores, np.inf)), "file.gguf")
     with pytest.raises(ValueError, match="at most 512 characters, got one of 10000"):
         gguf_tokenizer(metadata((["x" * 10**4, *tokens[1:]], scores, kinds)), "file.gguf")
+
+
+def test_tokens_that_are_not_utf8_are_refused(vocabulary):
+    tokens, scores, kinds = vocabulary
+    with pytest.raises(ValueError, match=r"x\.gguf: tokenizer\.ggml\.tokens must be UTF-8"):
+        gguf_tokenizer(metadata((["\udc80", *tokens[1:]], scores, kinds)), "x.gguf")
