@@ -82,9 +82,26 @@ def finetune_defaults(item):
     return {"held_out": 0.5, "exact": 0.5, "loss": 1.0, "train_loss": 0.1}
 
 
+def delta_spectrum(item):
+    _, config = item
+    methods = (*map(str, config.ranks), "full_linears")
+    layers = dict.fromkeys(methods, [0.1] * 35)
+    phi = [[0.5] * len(config.kept)] * config.ranks[0]
+    return {
+        "modules": ["q_proj"] * 35,
+        "loss": dict.fromkeys(methods, 0.1),
+        "size": layers,
+        "left": [[0.1] * len(config.kept)] * 35,
+        "intruders": {"trained": layers, "random": layers},
+        "amplification": {"trained": layers, "random": layers},
+        "similarity": {"drawn": phi, "trained": phi},
+    }
+
+
 STAND_INS = {
     "rate_by_rank": rate_by_rank,
     "capacity": capacity,
+    "delta_spectrum": delta_spectrum,
     "optimal_code": optimal_code,
     "error_by_bits": error_by_bits,
     "quantized_loss": quantized_loss,
