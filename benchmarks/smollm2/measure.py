@@ -36,7 +36,10 @@ QLORA = {
     "r": 8,
     "lora_alpha": 16,
     "target_modules": "all-linear",
+    "lora_dropout": 0.0,  # dropout, decay and beta2 are not those of the command, which are chosen for the base
     "learning_rate": 2e-3,
+    "weight_decay": 0.0,
+    "adam_beta2": 0.999,
     "max_steps": 100,
     "batch_size": 4,
 }

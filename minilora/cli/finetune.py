@@ -27,7 +27,7 @@ from minilora.training import DivergenceError, HeldOut, Trainer, TrainingConfig
 HELP = "fine-tune on a file of your own (JSONL, CSV or plain text)"
 EXAMPLE = "python -m minilora finetune --data my.jsonl --out my_run"
 
-# Steps, batch, rate, decay and Adam's beta2, with LoRA's rank, alpha and dropout in cli/methods.py, are the recipe of
+# Steps, batch, rate and Adam's beta2, with LoRA's rank, alpha and dropout and the decay in cli/methods.py, are the recipe of
 # figures/finetune_defaults.json, chosen there for 200 records; a test holds both equal. The others decide how often something
 # is written or looked at, not what is learned.
 DEFAULTS: dict[str, Any] = {
@@ -53,11 +53,11 @@ DEFAULTS: dict[str, Any] = {
     "lr_scheduler_type": "cosine",
     "warmup_steps": None,  # a twentieth of the steps
     "min_lr_ratio": 0.0,
-    "weight_decay": 0.0,
+    "weight_decay": None,  # that of methods.default_decay
     "weight_decay_type": "decoupled",
     "max_grad_norm": 1.0,
     "adam_beta1": 0.9,
-    "adam_beta2": 0.999,
+    "adam_beta2": 0.98,
     "loraplus_lr_ratio": 1.0,
     "alpha_lr_ratio": 0.1,
     "eval_steps": 50,
@@ -105,7 +105,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     training.add_argument("--lr-scheduler-type", choices=("cosine", "linear", "constant"), help="(default: cosine)")
     training.add_argument("--warmup-steps", type=int, metavar="N", help="(default: a twentieth of the steps)")
     _option(training, "min_lr_ratio", float, "where the rate ends, as a share of the peak")
-    _option(training, "weight_decay", float, "how strongly matrices decay")
+    decay = "how strongly matrices decay (default: 0.5 with lora, unless weights of the model would decay, too; else 0)"
+    training.add_argument("--weight-decay", type=float, metavar="X", help=decay)
     training.add_argument("--weight-decay-type", choices=("decoupled", "l2"), help="(default: decoupled, as in AdamW)")
     _option(training, "max_grad_norm", float, "clip the gradient to this norm")
     _option(training, "adam_beta1", float, "how slowly Adam's mean of the gradient changes")
@@ -223,7 +224,11 @@ def _settings(args, folder, out) -> dict[str, Any]:
             settings["eval_fraction"] = None
         if "epochs" in given:
             settings["max_steps"] = None
-        settings["method_config"] = asdict(methods.config_of(settings["method"], given_config))
+        config = methods.config_of(settings["method"], given_config)
+        settings["method_config"] = asdict(config)
+        if settings["weight_decay"] is None:
+            decoupled = settings["weight_decay_type"] == "decoupled"  # an L2 penalty of that size is another thing
+            settings["weight_decay"] = methods.default_decay(settings["method"], config) if decoupled else 0.0
         return settings
     settings = stored["settings"]
     missing = {"data", "method_config", *DEFAULTS} - settings.keys()

@@ -12,6 +12,7 @@ from minilora.adapters import METHODS
 # What finetune starts from where it differs from the config's own defaults: the recipe of figures/finetune_defaults.json.
 DEFAULTS: dict[str, dict[str, Any]] = {"lora": {"r": 32, "lora_dropout": 0.3, "target_modules": "all-linear"}}
 FOLLOWS = {"lora": {"lora_alpha": "r"}}  # the recipe has alpha = r: --r alone changes the rank, not the strength
+DECAY = 0.5  # the same recipe's; see default_decay
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +43,18 @@ def config_of(method: str, values: dict[str, Any]) -> Any:
     values = DEFAULTS.get(method, {}) | values
     followed = {name: values[other] for name, other in FOLLOWS.get(method, {}).items()}
     return METHODS[method].config(**followed | values)
+
+
+def default_decay(method: str, config: Any) -> float:
+    """The weight decay that finetune starts with: the recipe's, but 0 where it would wear down what the model knows already.
+
+    Decay pulls towards 0. Where B starts at 0 that is the base itself; PiSSA and LoftQ move part of the base's weights
+    into A and B, and modules_to_save are weights of the base. With the other methods no decay was tried.
+    """
+    starts_at_the_base = (
+        method == "lora" and config.init_lora_weights in (True, "gaussian") and not config.modules_to_save
+    )
+    return DECAY if starts_at_the_base else 0.0
 
 
 def _fields() -> dict[str, list[tuple[str, dataclasses.Field]]]:

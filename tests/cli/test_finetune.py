@@ -4,7 +4,7 @@ import signal
 import pytest
 
 from minilora import storage
-from minilora.adapters import METHODS
+from minilora.adapters import METHODS, read_adapter
 from minilora.cli.folder import RunFolder
 from minilora.training import Trainer, read_log
 
@@ -58,6 +58,16 @@ def test_a_run_says_what_it_trains_and_leaves_five_files(finetune, place):
     )
     assert run["plan"]["bytes"]["optimizer"] == 2 * run["plan"]["bytes"]["gradients"] == 8 * run["plan"]["parameters"]
     assert [entry["step"] for entry in read_log(place / "run" / "log.jsonl")["eval"]] == [3, 6]
+
+
+@pytest.mark.parametrize(
+    ("words", "decay"),
+    [("", 0.5), ("--weight-decay 0.1", 0.1), ("--weight-decay-type l2", 0), ("--init-lora-weights pissa", 0)],
+)
+def test_the_decay_that_was_trained_with_is_recorded(finetune, place, words, decay):
+    assert finetune("run", *words.split(), "--quiet", steps=1)[0] == 0
+    assert json.loads((place / "run" / "run.json").read_text(encoding="utf-8"))["settings"]["weight_decay"] == decay
+    assert read_adapter(place / "run" / "adapter.npz").notes["training"]["weight_decay"] == decay
 
 
 def test_json_is_one_line_and_quiet_is_short(finetune):

@@ -36,6 +36,21 @@ def test_alpha_is_r_unless_it_is_given():
 
 
 @pytest.mark.parametrize(
+    ("method", "values", "decay"),
+    [
+        ("lora", {}, methods.DECAY),
+        ("lora", {"init_lora_weights": "gaussian", "use_dora": True}, methods.DECAY),
+        ("lora", {"init_lora_weights": "pissa"}, 0),
+        ("lora", {"modules_to_save": ("norm",)}, 0),
+        ("bottleneck", {}, 0),
+        ("partial", {"norms": True}, 0),
+    ],
+)
+def test_what_the_model_knows_does_not_decay_unasked(method, values, decay):
+    assert methods.default_decay(method, methods.config_of(method, values)) == decay
+
+
+@pytest.mark.parametrize(
     ("text", "value"),
     [
         ("all-linear", "all-linear"),

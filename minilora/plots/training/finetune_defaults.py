@@ -105,9 +105,27 @@ def caption(numbers: dict[str, Any]) -> str:
         f"the 20 held out ({_range(chosen['held_out'])}; {GOAL}% or more on {reached} of {fresh}). The recipe that does "
         f"where records abound ({differences(plain['recipe'], recipe)}) gets {_percent(plain['exact'])}: its training loss "
         f"is {median(plain['train_loss']):.3f}, its loss on new dates {median(plain['loss']):.2f}, so it knows its records by "
-        f"heart.{more} One task and one base; most recipes were tried on one draw, where differences below ten points say "
-        "little."
+        f"heart.{more}{_others(tried, recipe)} One task and one base; of the recipes {_counted_once(tried)} on one draw alone, "
+        "where differences below ten points say little."
     )
+
+
+def _others(tried, chosen):
+    """The chosen recipe beside the others that were tried on the draws on which it was chosen."""
+    own = next((entry for entry in tried if entry["recipe"] == chosen), None)
+    others = [entry for entry in tried if own and entry is not own and set(own["draws"]) <= set(entry["draws"])]
+    if not others:
+        return ""
+    listed = ", ".join(
+        f"{_percent(_of_draws(entry, own['draws']))} ({differences(entry['recipe'], chosen)})" for entry in others
+    )
+    draws = _counted(len(own["draws"]))
+    return f" On the {draws} of the choice it gets {_percent(own['exact'])}, and what else was tried on them: {listed}."
+
+
+def _counted_once(tried):
+    once = sum(len(entry["draws"]) == 1 for entry in tried)
+    return f"{once} of {len(tried)} {'was' if once == 1 else 'were'} tried"
 
 
 def _word(key, value):

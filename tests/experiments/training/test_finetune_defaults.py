@@ -37,8 +37,9 @@ def test_finetune_starts_with_what_the_figure_confirmed():
     recipe = load(select(["finetune_defaults"])[0], COMMITTED)["numbers"]["chosen"]["recipe"]
     assert recipe == asdict(Config().chosen)
     assert set(recipe) == set(asdict(Recipe()))
-    lora = asdict(methods.config_of("lora", {}))
+    config = methods.config_of("lora", {})
+    lora = asdict(config)
     assert lora["lora_alpha"] == lora["r"]
-    started = {**finetune.DEFAULTS, **lora}
+    started = {**finetune.DEFAULTS, **lora, "weight_decay": methods.default_decay("lora", config)}
     assert {name: started[name] for name in recipe} == recipe
     assert finetune.DEFAULTS["warmup_steps"] is None and finetune.DEFAULTS["eval_fraction"] == 0.1

@@ -47,6 +47,11 @@ def test_the_caption_counts_what_reached_the_goal(numbers):
         and "With 400 records it is 98 ± 1% (2 draws, which with 200 give 90 ± 3%)" in said
     )
     assert "(r = alpha = 8, dropout 0) gets 20 ± 10%" in said and "loss on new dates 0.66" in said
+    assert "it gets 80%, and what else was tried on them: 10% (r = alpha = 8, dropout 0). One task" in said
+    assert "2 of 2 were tried on one draw" in said
+    numbers["tried"].append(entry(replace(CHOSEN, max_steps=900), [0.8, 0.9], [0.7, 0.7]))
+    assert "10% (r = alpha = 8, dropout 0), 80% (900 steps). One task" in caption(numbers)  # of the draw that both had
+    assert "of the recipes 2 of 3 were tried on one draw" in caption(numbers)
     numbers["chosen"] = entry(CHOSEN, [0.5, 0.5], [0.5, 0.5])
     assert "90% or more on 0 of 2" in caption(numbers)
 
