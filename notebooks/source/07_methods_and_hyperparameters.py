@@ -222,7 +222,7 @@ table(["changed", "held-out loss at the end, median", "over five seeds", "at its
 # %% [markdown]
 # Dropout and decay work: at the end the loss is far lower. But look at the last column. Without either, the best checkpoint was at 0.78 already; dropout keeps the run from getting worse afterwards and makes its best no better; strong decay makes it a little better. What really helps is more records.
 #
-# On the base, with 200 dates, the same question was asked for the defaults of `minilora finetune`. There more rank, more steps and dropout together brought most answers right where the plain recipe learned its records by heart; these runs do not part the three:
+# On the base, with 200 dates, the same question was asked for the defaults of `minilora finetune`. There more rank, more steps, dropout and decay together brought most answers right where the plain recipe learned its records by heart; these runs do not part the four:
 
 # %%
 draw("finetune_defaults")

@@ -1092,7 +1092,7 @@ claims = [
      "at equal samples a batch of 256 instead of 8 costs LoRA and full fine-tuning a tenth each (one layer, 3 seeds, best of 6 rates, lesson 07, section 4); on language models LoRA Without Regret (2025) reports a larger loss for LoRA"],
     [22, "dropout .1 to .3", "holds on a small set; on one layer stopping in time does as well",
      f"one layer, 48 records, 5 seeds, held-out loss at the end: none 1.19, .1 0.86, .3 0.79, the best checkpoint without any 0.78 (lesson 07, section 4); the base, 200 dates: "
-     f"r = 32 with dropout .3 {np.mean(small['chosen']['exact']):.0%} exact on {len(small['chosen']['draws'])} draws, r = 8 without {np.mean(small['plain']['exact']):.0%} on {len(small['plain']['draws'])} (figure finetune_defaults)"],
+     f"r = 32 with dropout .3 and decay .5 {np.mean(small['chosen']['exact']):.0%} exact on {len(small['chosen']['draws'])} draws, r = 8 without {np.mean(small['plain']['exact']):.0%} on {len(small['plain']['draws'])} (figure finetune_defaults)"],
     [23, "weight decay is an L2 penalty", "within limits", "AdamW decouples it: it shrinks without any gradient ([16](#q16)); against overfitting it helps (0.73 at decay 3, none 1.19, 5 seeds, one layer, lesson 07, section 4)"],
     [24, "alpha may be trained", "possible, and of no use here",
      "fixed or learned at 0.1, 10 or 100 times the rate: held-out loss 0.42 to 0.43 alike (one layer, 3 seeds, best of 4 rates, lesson 07, section 4); B can express it; its gradient at step 1 is exactly 0 ([19](#q19))"],
