@@ -74,6 +74,12 @@ def model():
     return Llama(CONFIG, rng=rng())
 
 
+def decoding():
+    it, cache = model(), [KVCache(4)]
+    it(ids(), cache=cache, inference=True)
+    return {"self": nn.Decoder(it), "token_ids": np.array([4]), "cache": cache}
+
+
 def with_lora(*names):
     it = model()
     for name in names or ("default",):
@@ -164,7 +170,7 @@ CALLS = {
     "RMSNorm": (RMSNorm, lambda: {"size": 4, "eps": 1e-5, "dtype": np.float32}),
     "RMSNorm.__call__": (RMSNorm.__call__, lambda: {"self": RMSNorm(6), "x": W}),
     "Parameter": (Parameter, lambda: {"value": W.copy(), "trainable": True}),
-    "Parameter.accumulate": (Parameter.accumulate, lambda: {"self": Parameter(W.copy()), "grad": W}),
+    "Parameter.accumulate": (Parameter.accumulate, lambda: {"self": Parameter(W.copy()), "grad": W, "given_away": False}),
     "KVCache": (KVCache, lambda: {"capacity": 4}),
     "KVCache.extend": (
         KVCache.extend, lambda: {"self": KVCache(4), "k": np.ones((1, 1, 2, 4)), "v": np.ones((1, 1, 2, 4))},
@@ -173,13 +179,16 @@ CALLS = {
     "generate": (
         nn.generate,
         lambda: {"model": model(), "token_ids": ids(), "max_new_tokens": 2, "temperature": 1.0, "top_k": 3, "top_p": 0.9,
-                 "rng": rng(), "eos_token_id": 4, "use_cache": True},
+                 "rng": rng(), "eos_token_id": 4, "use_cache": True, "decoder": True},
     ),
     "stream": (
         nn.stream,
         lambda: {"model": model(), "token_ids": ids(), "max_new_tokens": 2, "temperature": 1.0, "top_k": 3, "top_p": 0.9,
-                 "rng": rng(), "eos_token_id": 4, "use_cache": True},
+                 "rng": rng(), "eos_token_id": 4, "use_cache": True, "decoder": True},
     ),
+    "Decoder": (nn.Decoder, lambda: {"model": model(), "keep_decoded": 0}),
+    "Decoder.__call__": (nn.Decoder.__call__, decoding),
+    "decoder_for": (nn.decoder_for, lambda: {"model": model(), "new_tokens": 40}),
     # quant
     "Codebook": (
         quant.Codebook,

@@ -107,7 +107,12 @@ def stream(
 
 
 def decoder_for(model: Llama, new_tokens: int) -> Decoder | bool:
-    """A Decoder of `model` where it pays, for so many new tokens in all calls together; else False: do without."""
+    """A Decoder of `model` where it pays, for so many new tokens in all calls together; else False: do without.
+
+    Raises ValueError or TypeError for a model that is none or new_tokens below 1.
+    """
+    checks.instance("model", model, Llama, hint="load_base() gives one")
+    new_tokens = checks.integer("new_tokens", new_tokens, low=1)
     return Decoder(model) if new_tokens >= DECODER_PAYS and Decoder.fits(model) else False
 
 

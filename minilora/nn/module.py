@@ -59,6 +59,7 @@ class Parameter:
             raise TypeError(f"grad must hold floats, got {checks.shown(grad)}")
         if grad.shape != self.shape:
             raise ValueError(f"grad must have the parameter's shape {self.shape}, got {checks.shown(grad)}")
+        checks.boolean("given_away", given_away)
         if not self.trainable:
             return
         if self.grad is None:

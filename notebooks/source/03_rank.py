@@ -285,12 +285,11 @@ exercise("speed_or_capacity")
 # %% [markdown]
 # ## Summary
 #
-# 1. For isotropic inputs the best rank-r update keeps the r largest singular values of the change; training gets there.
-# 2. If the change has rank k, the knee is at k; if its singular values fall slowly, there is none.
-# 3. At equal steps a larger rank is ahead. Speed and capacity are two things; capacity is counted in bits per parameter.
-# 4. Compare ranks only at their own best learning rates, and say what alpha did meanwhile: at a fixed alpha = 32 the best rate is nearly the same at every rank, at alpha = r it falls.
-# 5. Alpha and the rate are two knobs. rsLoRA keeps Adam's first update the same at every rank.
-# 6. Compare full fine-tuning on the same layers, too, and say what is trained.
+# 1. For isotropic inputs the best rank-r update keeps the r largest singular values of the change, and training gets there; a knee is at the change's rank, if it has one.
+# 2. At equal steps a larger rank is ahead. Speed and capacity are two things; capacity is counted in bits per parameter.
+# 3. Compare ranks only at their own best learning rates, and say what alpha did meanwhile: at a fixed alpha = 32 the best rate is nearly the same at every rank, at alpha = r it falls.
+# 4. Alpha and the rate are two knobs. rsLoRA keeps Adam's first update the same at every rank.
+# 5. Compare full fine-tuning on the same layers, too, and say what is trained.
 #
 # **Papers.** Eckart & Young 1936 · Hu et al. 2021, *LoRA* (arXiv 2106.09685), table 6 · Kalajdzievski 2023, *rsLoRA* (2312.03732) · Biderman et al. 2024, *LoRA learns less and forgets less* (2405.09673) · Chen, Villar & Hayou 2026, *Learning rate scaling across LoRA ranks* (2602.06204) · Schulman et al. 2025, *LoRA Without Regret*
 #
