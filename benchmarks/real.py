@@ -61,6 +61,7 @@ CODES = {"": None, "int4": "int4_affine", "nf4": "nf4"}  # theirs is NF4 for eac
 # Each work: what the table calls it, the other side, and whether both must arrive at the same numbers.
 WORKS = {
     "decode": ("a token, float32", "transformers", True),
+    "read": ("read all weights once: the floor for a token", "torch", True),
     "decode-int4": ("a token, affine int4 (theirs NF4)", "bitsandbytes", False),
     "decode-nf4": ("a token, NF4", "bitsandbytes", True),
     "decode-nf4-kept": ("a token, NF4, kept decoded", "bitsandbytes", True),
@@ -70,6 +71,7 @@ WORKS = {
     "lora-512": ("LoRA step, 512 tokens", "PEFT", True),
     "qlora-128": ("QLoRA step, 128 tokens", "PEFT and bitsandbytes", True),
     "qlora-512": ("QLoRA step, 512 tokens", "PEFT and bitsandbytes", True),
+    "products-512": ("a layer's seven products, 512 tokens", "torch", True),
     "quantize": ("quantize 4096 x 4096 to NF4", "bitsandbytes", True),
     "dequantize": ("decode 4096 x 4096 from NF4", "bitsandbytes", True),
 }
@@ -81,6 +83,14 @@ def ids_of(length):
 
 def matrix():
     return np.random.default_rng(2).standard_normal(MATRIX, dtype=np.float32)
+
+
+def layer_products(length):
+    """(x, weight) of each linear layer of one block: what BLAS alone takes, to see the rest beside it."""
+    rng, (D, F, d) = np.random.default_rng(3), (CONFIG.hidden_size, CONFIG.intermediate_size, CONFIG.head_dim)
+    q, k = CONFIG.num_attention_heads * d, CONFIG.num_key_value_heads * d
+    shapes = (q, D), (k, D), (k, D), (D, q), (F, D), (F, D), (D, F)
+    return [[rng.standard_normal(s, dtype=np.float32) for s in ((length, shape[1]), shape)] for shape in shapes]
 
 
 # minilora: each function gives one that does the work once and returns (seconds per unit, a number to compare).
@@ -118,6 +128,17 @@ def our_decoding(weights, detail):
     return turn
 
 
+def our_reading(weights):
+    arrays = [parameter.value for parameter in our_model(weights).parameters()]
+
+    def turn():
+        start = time.perf_counter()
+        largest = [array.max() for array in arrays]
+        return [time.perf_counter() - start], float(max(largest))
+
+    return turn
+
+
 def our_prefill(weights, length):
     model, ids = our_model(weights), ids_of(length)
 
@@ -143,6 +164,17 @@ def our_step(weights, length, code):
         clip_grad_norm(parameters, MAX_NORM)
         optimizer.step()
         return [time.perf_counter() - start], float(loss)
+
+    return turn
+
+
+def our_products(length):
+    arrays = layer_products(length)
+
+    def turn():
+        start = time.perf_counter()
+        results = [x @ w.T for x, w in arrays]
+        return [time.perf_counter() - start], float(results[-1].max())
 
     return turn
 
@@ -231,6 +263,19 @@ def their_decoding(weights, detail):
     return turn
 
 
+def their_reading(weights):
+    import torch
+
+    tensors = [torch.from_numpy(np.load(path)) for path in sorted(weights.glob("*.npy"))]
+
+    def turn():
+        start = time.perf_counter()
+        largest = [tensor.max() for tensor in tensors]
+        return [time.perf_counter() - start], max(largest).item()
+
+    return turn
+
+
 def their_prefill(weights, length):
     import torch
 
@@ -265,6 +310,19 @@ def their_step(weights, length, code):
     return turn
 
 
+def their_products(length):
+    import torch
+
+    tensors = [(torch.from_numpy(x), torch.from_numpy(w)) for x, w in layer_products(length)]
+
+    def turn():
+        start = time.perf_counter()
+        results = [x @ w.T for x, w in tensors]
+        return [time.perf_counter() - start], results[-1].max().item()
+
+    return turn
+
+
 def their_codec(kind):
     import torch
     from bitsandbytes import functional
@@ -285,17 +343,21 @@ def turns(side, work, weights):
     """The child's turn, to the memory that it took."""
     keep_memory()  # as Trainer and stream do
     kind, _, detail = work.partition("-")
-    decoding, prefill, step, codec = (
-        (our_decoding, our_prefill, our_step, our_codec)
+    decoding, reading, prefill, step, products, codec = (
+        (our_decoding, our_reading, our_prefill, our_step, our_products, our_codec)
         if side == "minilora"
-        else (their_decoding, their_prefill, their_step, their_codec)
+        else (their_decoding, their_reading, their_prefill, their_step, their_products, their_codec)
     )
     if kind == "decode":
         turn = decoding(weights, detail)
+    elif kind == "read":
+        turn = reading(weights)
     elif kind == "prefill":
         turn = prefill(weights, int(detail))
     elif kind in ("lora", "qlora"):
         turn = step(weights, int(detail), "nf4" if kind == "qlora" else None)
+    elif kind == "products":
+        turn = products(int(detail))
     else:
         turn = codec(kind)
     gc.collect()

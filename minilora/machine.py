@@ -14,6 +14,8 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from minilora.team import Team
+
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 # The parameters of glibc's mallopt (malloc.h), and what keep_memory sets them to.
@@ -58,16 +60,19 @@ def in_threads(work: Callable, items: Sequence) -> None:
             work(item)
 
     context = contextvars.copy_context()  # numpy's errstate goes along
-    others = [_pool(count - 1).submit(context.copy().run, share, i) for i in range(1, count)]
-    try:
-        share(0)
-    finally:
-        concurrent.futures.wait(others)  # even after an error: nothing may still be writing
-    for other in others:
-        other.result()
+    shares = [functools.partial(context.copy().run, share, i) for i in range(1, count)]
+    if not _team.compute(shares, lambda: share(0)):
+        others = [_pool(count - 1).submit(one) for one in shares]
+        try:
+            share(0)
+        finally:
+            concurrent.futures.wait(others)  # even after an error: nothing may still be writing
+        for other in others:
+            other.result()
 
 
 POOL_NAME = "minilora"
+_team = Team(POOL_NAME)
 
 
 @functools.cache
@@ -77,6 +82,7 @@ def _pool(workers):
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
+    os.register_at_fork(after_in_child=lambda: _team.__init__(POOL_NAME))
 
 
 def blas_threads() -> int | None:
@@ -114,19 +120,24 @@ class _OneBlasThread(contextlib.ContextDecorator):
             if self._inside == 1 and threads() > 1 and (set_threads := _openblas("set")) is not None:
                 self._before = blas_threads()
                 set_threads(1)
+                if threads() <= cores():
+                    _team.wake(threads() - 1)
 
     def __exit__(self, *error):
         with self._lock:
             self._inside -= 1
-            if self._inside == 0 and self._before > 1:
-                _openblas("set")(self._before)
-                self._before = 1
+            if self._inside == 0:
+                _team.rest()
+                if self._before > 1:
+                    _openblas("set")(self._before)
+                    self._before = 1
 
     def _recreate_cm(self):
         return self  # as a decorator, too: one count for all
 
 
-# with one_blas_thread: numpy's OpenBLAS computes on the thread that calls it, and `in_threads` shares out the work.
+# with one_blas_thread: numpy's OpenBLAS computes on the thread that calls it, and `in_threads` shares out the work, among
+# threads that stay awake inside the block (see `team`; only where each can have a core).
 # OpenBLAS's own threads stay awake for a while after each product and take time from a core that in_threads needs: a
 # training step on two cores was 10 to 15 % slower. Where numpy came with another BLAS, nothing changes.
 one_blas_thread = _OneBlasThread()

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "minilora"
-LEAVES = {"checks", "archive", "atomic", "schema", "storage", "machine"}  # files at the bottom, for everyone
+LEAVES = {"checks", "archive", "atomic", "schema", "storage", "machine", "team"}  # files at the bottom, for everyone
 LIBRARY = {  # which rooms a room uses, exactly
     "nn": set(),
     "quant": set(),

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from minilora import Llama, LlamaConfig, Trainer, TrainingConfig, machine, parallel, stream
+from minilora import Llama, LlamaConfig, Trainer, TrainingConfig, machine, parallel, stream, team
 
 
 @pytest.fixture
@@ -266,3 +266,20 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
         [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.strip() == "7"
+
+
+@needs_openblas
+@pytest.mark.skipif(team._functions() is None, reason="this C library has no spin locks")
+def test_threads_are_awake_inside_the_block_where_each_has_a_core(two_threads, monkeypatch):
+    monkeypatch.setattr(machine, "cores", lambda: 2)
+    monkeypatch.setattr(
+        machine, "_pool", lambda workers: pytest.fail("the team is awake, and a sleeping thread was woken")
+    )
+    seen = []
+    with machine.one_blas_thread:
+        assert machine._team.awake
+        machine.in_threads(lambda item: seen.append(threading.current_thread()), range(4))
+    assert len(seen) == 4 and len(set(seen)) == 2 and not machine._team.awake
+    monkeypatch.setattr(machine, "cores", lambda: 1)
+    with machine.one_blas_thread:
+        assert not machine._team.awake

@@ -2,10 +2,12 @@
 process leaves for another."""
 
 import json
+import multiprocessing
 import re
 import shutil
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -73,9 +75,17 @@ def load(model: Path, code: str | None, **_: Any) -> dict[str, Any]:
 def our_logits(model: Path, work: Path, **_: Any) -> dict[str, Any]:
     """The logits of eight conversations, and the model as a folder for the peers."""
     opened = load_foreign(model)
-    save_llama(opened.model, work / "model", tokenizer=opened.tokenizer)
+    as_folder(model, work)
     ids = [opened.template.prompt(text, opened.tokenizer) for text in (STORY, *questions("known")[:7])]
     return keep_logits(opened.model, ids, work / "logits.npz")
+
+
+def as_folder(model: Path, work: Path) -> Path:
+    """The model as a folder for the peers, written once."""
+    if not (work / "model").is_dir():
+        opened = load_foreign(model)
+        save_llama(opened.model, work / "model", tokenizer=opened.tokenizer)
+    return work / "model"
 
 
 def keep_logits(model: Llama, conversations: list[np.ndarray], path: Path) -> dict[str, Any]:
@@ -164,8 +174,10 @@ def they_say(model: Path, work: Path, side: str):
     import transformers
 
     torch.set_num_threads(machine.threads())
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(work / "model", dtype=torch.float32)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(work / "model")
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as other:  # this one's memory is measured
+        folder = other.submit(as_folder, model, work).result()
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     messages = [{"role": "user", "content": STORY}]
     ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
     said = []

@@ -152,7 +152,7 @@ def lora_parts(model: Module, config: LoraConfig, rng: np.random.Generator | Non
     """The LoRA of each target layer by path, drawn, or to be filled without `rng`, and copies of what is trained whole
     (`modules_to_save`), which then gets no LoRA. Changes nothing."""
     layers = match_targets(model, config.target_modules)
-    whole = own_weights(model, config, named(model, config.modules_to_save))
+    whole = own_weights(model, config, named(model, config.modules_to_save), copied=rng is not None)
     layers = {path: layer for path, layer in layers.items() if path not in whole}
     if not layers:
         raise ValueError(f"modules_to_save must leave a target for LoRA, got {config.modules_to_save}")

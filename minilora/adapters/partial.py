@@ -18,7 +18,7 @@ from minilora.adapters.surgery import check_new_adapter, put_on
 from minilora.adapters.targets import match_targets
 from minilora.nn.layers import Embedding, Linear, LinearFace, RMSNorm
 from minilora.nn.llama import Llama
-from minilora.nn.module import Module, Parameter
+from minilora.nn.module import Module, Parameter, PendingParameter
 
 WHOLE = (Linear, RMSNorm, Embedding)  # layers that are one weight
 
@@ -60,9 +60,9 @@ class FullConfig:
 class OwnWeight(AdapterPart):
     """A weight of the adapter's own, which the layer uses instead of its base's. At first it is a copy."""
 
-    def __init__(self, config: Any, weight: np.ndarray, layer: Module):
+    def __init__(self, config: Any, weight: Parameter, layer: Module):
         super().__init__(config)
-        self.weight = Parameter(weight)
+        self.weight = weight
         self.layer_class = OwnLinear if isinstance(layer, LinearFace) else OwnLayer
 
     def acting_for(self, base_layer: Module) -> Module:
@@ -105,11 +105,15 @@ class OwnLinear(OwnLayer, LinearFace):
         return self.base_layer.dense_weight() if self.acting is None else self.acting.weight.value
 
 
-def own_weights(model: Module, config: Any, paths: Iterable[str]) -> dict[str, OwnWeight]:
-    """A part with a copy of the weight for each path (in the bare model) of a norm, an embedding or a dense linear layer.
-    ValueError where the weight is quantized."""
+def own_weights(model: Module, config: Any, paths: Iterable[str], *, copied: bool = True) -> dict[str, OwnWeight]:
+    """A part for each path (in the bare model) of a norm, an embedding or a dense linear layer: with a copy of its weight, or
+    still to be filled, which takes no memory. ValueError where the weight is quantized."""
+
+    def weight(own: Parameter) -> Parameter:
+        return Parameter(own.value.copy()) if copied else PendingParameter(own.shape, own.dtype)
+
     layers = dense_layers(model, paths)
-    return {path: OwnWeight(config, layer.weight.value.copy(), layer) for path, layer in layers.items()}
+    return {path: OwnWeight(config, weight(layer.weight), layer) for path, layer in layers.items()}
 
 
 def dense_layers(model: Module, paths: Iterable[str]) -> dict[str, Module]:
@@ -148,15 +152,18 @@ def chosen(model: Llama, *, last_blocks: int = 0, norms: bool = False) -> list[s
     ]
 
 
-def partial_parts(model: Llama, config: PartialConfig, rng: object = None) -> dict[str, OwnWeight]:
-    """A copy of each chosen weight by path. Nothing is drawn. Changes nothing."""
-    return own_weights(model, config, chosen(model, last_blocks=config.last_blocks, norms=config.norms))
+def partial_parts(
+    model: Llama, config: PartialConfig, rng: object = None, *, copied: bool = False
+) -> dict[str, OwnWeight]:
+    """A part for each chosen weight by path, a copy, or to be filled. Nothing is drawn. Changes nothing."""
+    paths = chosen(model, last_blocks=config.last_blocks, norms=config.norms)
+    return own_weights(model, config, paths, copied=copied)
 
 
-def full_parts(model: Module, config: FullConfig, rng: object = None) -> dict[str, OwnWeight]:
-    """A copy of each weight, or of each target's, by path. Nothing is drawn. Changes nothing."""
+def full_parts(model: Module, config: FullConfig, rng: object = None, *, copied: bool = False) -> dict[str, OwnWeight]:
+    """A part for each weight, or for each target's, by path, a copy, or to be filled. Nothing is drawn. Changes nothing."""
     layers = whole_layers(model) if config.target_modules is None else match_targets(model, config.target_modules)
-    return own_weights(model, config, map(plain, layers))
+    return own_weights(model, config, map(plain, layers), copied=copied)
 
 
 def apply_partial(
@@ -175,7 +182,7 @@ def apply_partial(
     checks.instance("config", config, PartialConfig)
     checks.optional_generator("rng", rng)
     check_new_adapter(model, adapter_name)
-    return put_on(model, adapter_name, partial_parts(model, config), OwnLayer)
+    return put_on(model, adapter_name, partial_parts(model, config, copied=True), OwnLayer)
 
 
 def apply_full(
@@ -189,7 +196,7 @@ def apply_full(
     checks.instance("config", config, FullConfig)
     checks.optional_generator("rng", rng)
     check_new_adapter(model, adapter_name)
-    return put_on(model, adapter_name, full_parts(model, config), OwnLayer)
+    return put_on(model, adapter_name, full_parts(model, config, copied=True), OwnLayer)
 
 
 def unfreeze(model: Llama, *, last_blocks: int = 0, norms: bool = False) -> list[str]:

@@ -27,7 +27,7 @@ def lessons() -> list[str]:
 
 
 def build(lesson: str, edition: str) -> Any:
-    """The notebook of a lesson, without outputs (an nbformat node). ValueError for an exercise that does not exist."""
+    """The notebook of a lesson, without outputs (an nbformat node). ValueError for an unknown exercise."""
     import jupytext
     from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
@@ -61,7 +61,7 @@ def linked(texts: list[str]) -> Callable[[str], str]:
     """What makes a lesson of questions one that can be walked: its texts -> a function that rewrites one of them.
 
     "## 12. Title" gets the anchor q12, every "Q12" becomes a link to it, QUESTIONS becomes the list of all of them under
-    their lettered sections ("# B. Title"), and answers are folded (FOLDS). ValueError for a link to no question.
+    their lettered sections ("# B. Title"), and answers are folded (FOLDS). ValueError for a link to a question that does not exist.
     """
     headings = re.findall(r"(?m)^# ([A-Z]\. .+)$|^## (\d+)\. (.+)$", "\n".join(texts))
     known = {number for _, number, _ in headings if number}

@@ -1,4 +1,4 @@
-"""One Jupyter kernel that runs a notebook's cells, and what to do about one that does not hear.
+"""One Jupyter kernel that runs a notebook's cells, and what to do when it does not respond.
 
 Now and then a kernel is idle and never runs a cell that was sent to it, or never replies: the message waits in a socket
 whose wake-up was lost (ipykernel's issue 1554 has one way in which that happens). Any later message wakes it, so small

@@ -47,7 +47,7 @@ def style() -> None:
 
 
 def picture(alt: str) -> None:
-    """Show the current figure with a text that says what is to be seen, for those who hear the page."""
+    """Show the current figure with alternative text for screen readers."""
     from IPython.display import display
     from matplotlib import pyplot as plt
 
@@ -84,7 +84,7 @@ def markdown(text: str) -> None:
 def numbers(figure: str) -> dict[str, Any]:
     """The committed numbers of a figure, from figures/NAME.json.
 
-    ValueError for a figure that does not exist; FileNotFoundError outside a checkout.
+    ValueError for an unknown figure; FileNotFoundError outside a checkout.
     """
     from minilora.gallery import COMMITTED, load, select
 

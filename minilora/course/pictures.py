@@ -304,7 +304,7 @@ def bins_used(use: np.ndarray) -> None:
     ax.axhline(1 / use.size, color=BOUND, linestyle="--", linewidth=1, label=f"even use, 1/{use.size}")
     ax.set_xlabel("code")
     ax.set_ylabel("share of weights")
-    ax.set_title(f"The busiest value is used {use.max() / use.min():.1f} times as often as the idlest")
+    ax.set_title(f"The most used value comes up {use.max() / use.min():.1f} times as often as the least used")
     ax.legend()
 
 

@@ -124,7 +124,7 @@ def differences(stored: str, again: str, rtol: float) -> Iterator[str]:
 
 
 def blemishes(notebook: Any) -> Iterator[str]:
-    """What must not be on a committed page: errors, warnings, machine paths, mute pictures, cells not run in order."""
+    """What must not be on a committed page: errors, warnings, machine paths, pictures without alternative text, cells not run in order."""
     counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
     if counts != list(range(1, len(counts) + 1)):
         yield f"cells were not run once, in order: {counts}"

@@ -75,5 +75,5 @@ def noisy_records(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndar
 
 
 def sick_run(letter: str) -> dict[str, list[float]]:
-    """One of the runs of the exercise; which is broken in what is in SICK. KeyError for a letter that there is not."""
+    """One of the runs of the exercise; which is broken in what is in SICK. KeyError for an unknown letter."""
     return small_run(**SICK[letter])

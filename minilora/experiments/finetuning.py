@@ -93,8 +93,8 @@ def measure(model: Llama, trainer: Trainer) -> dict[str, Any]:
 def prepared(run: Run, *, also: Callable[[Llama], dict[str, float]] | None = None) -> tuple[Llama, Trainer]:
     """The model with its method on, and the trainer that is ready to train it.
 
-    `also(model)`: further numbers for each evaluation. ValueError for a method that there is not, as for any setting
-    that its config refuses.
+    `also(model)`: further numbers for each evaluation. ValueError for an unknown method, and for any setting that its
+    config refuses.
     """
     if run.method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}; got {run.method!r}")

@@ -779,7 +779,7 @@ assert np.array_equal(codebook("int4"), -codebook("int4")[::-1])
 # **In 60 seconds.** Not in the sense claimed. Equal use of the bins would need weights that are normal *after* scaling; but divided by their block's largest, they are not, and the law depends on the block size (Yoshida 2023). At block 64 the bins are used 5 to 1 unevenly. Nor is equal use the same as least error. In *mean absolute error* NF4 is
 # within a tenth of a percent of the best code that keeps -1, 0 and 1; in *RMS error* about 3 % are to gain, and about 7 % with a signed absmax (BOF4, arXiv 2505.06653).
 #
-# **At the whiteboard.** Use of the busiest bin over the idlest, and entropy below 4 bits:
+# **At the whiteboard.** How often the most used bin comes up, as a multiple of the least used, and an entropy below 4 bits:
 
 # %% tags=["whiteboard"]
 codes = quantize(rng.standard_normal(2**18).astype(np.float32), "nf4", block_size=64).codes()

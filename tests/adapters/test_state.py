@@ -20,6 +20,8 @@ from minilora import (
     unmerge_lora,
 )
 from minilora.adapters import (
+    FullConfig,
+    PartialConfig,
     active_adapter,
     adapter_layers,
     adapter_names,
@@ -297,6 +299,30 @@ def test_a_forged_size_asks_for_no_memory(make_model, rng, tmp_path, config, hug
     tracemalloc.start()
     try:
         with pytest.raises(ValueError, match="a.npz does not fit this model"):
+            load_adapter(model, path)
+        assert tracemalloc.get_traced_memory()[1] < 2**21
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("config", "more"),
+    [
+        (PartialConfig(last_blocks=0, norms=True), {"last_blocks": 1}),
+        (FullConfig(target_modules=("q_proj",)), {"target_modules": None}),
+        (LoraConfig(r=2), {"modules_to_save": ["embed_tokens"]}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_weights_that_the_file_does_not_hold_are_not_copied_from_the_model(make_model, rng, tmp_path, config, more):
+    path, model = tmp_path / "a.npz", make_model(vocab_size=20_000, intermediate_size=20_000)
+    method_of(config).apply(model, config, rng=rng)
+    save_adapter(model, path)
+    changed(path, path, config=storage.load_arrays(path)[1]["config"] | more)
+    delete_adapter(model, "default")
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="a.npz does not fit this model: .* is missing"):
             load_adapter(model, path)
         assert tracemalloc.get_traced_memory()[1] < 2**21
     finally:

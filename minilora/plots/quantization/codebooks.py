@@ -36,6 +36,6 @@ def caption(numbers: dict[str, Any]) -> str:
     return (
         f"{inside['normal']:.0%} of normal weights ({inside['base']:.0%} of the base's), scaled by the largest of their block "
         f"of {numbers['block_size']}, lie between -0.5 and 0.5. NF4 spends {inner['nf4']:.0%} of its values there, int4 "
-        f"{inner['int4']:.0%}. Yet NF4's bins are not used evenly after absmax scaling: the busiest is used "
-        f"{uneven['normal']:.1f} times as often as the idlest on normal weights, {uneven['base']:.1f} times on the base's."
+        f"{inner['int4']:.0%}. Yet NF4's bins are not used evenly after absmax scaling: the most used comes up "
+        f"{uneven['normal']:.1f} times as often as the least used on normal weights, {uneven['base']:.1f} times on the base's."
     )

@@ -85,7 +85,7 @@ def caption(numbers: dict[str, Any]) -> str:
     use = numbers["use"][at]
     best = [size for i, size in enumerate(numbers["block_sizes"]) if excess("mean absolute", "pinned", i) < 0.01]
     return (
-        f"On normal weights in blocks of 64, NF4's busiest bin is used {max(use) / min(use):.1f} times as often as its idlest: "
+        f"On normal weights in blocks of 64, NF4's most used bin comes up {max(use) / min(use):.1f} times as often as its least used: "
         f"its bins are not of equal probability once blocks are scaled. Still no code that keeps -1, 0 and 1 does much better in "
         f"mean absolute error (NF4 is {excess('mean absolute', 'pinned'):.2%} above Lloyd's; below 1% for blocks of "
         f"{', '.join(map(str, best))}). In RMS error NF4 is {excess('rms', 'pinned'):.1%} above Lloyd's, and "
