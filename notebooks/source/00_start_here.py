@@ -187,7 +187,7 @@ print(
 #
 # ## 4. How much rank?
 #
-# The rank r is the width of the bypass. A hard task (Roman numerals to decimal) at three ranks, for three numbers of steps, three seeds
+# The rank r is the width of the bypass. A hard task (Roman numerals to decimal) at three ranks and with full fine-tuning, for three numbers of steps, three seeds
 # (committed numbers; `python -m minilora figures rank_fit` computes them again in some minutes):
 
 # %%

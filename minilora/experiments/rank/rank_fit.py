@@ -1,6 +1,6 @@
 """So many steps, so much rank: how far does each rank come on the hard task?
 
-It measures speed, not how much each rank can hold: for that see `capacity`. Full fine-tuning is in `rate_by_rank`.
+It measures speed; where longer training ends is asked by `rank_curves`, how much each rank can hold by `capacity`.
 """
 
 from collections.abc import Callable
@@ -26,6 +26,8 @@ class Config:
         ("1", 0.0137),
         ("8", 0.00596),
         ("64", 0.00219),
+        ("full_linears", 0.00132),
+        ("full", 0.00151),
     )
 
 

@@ -59,7 +59,7 @@ def caption(numbers: dict[str, Any]) -> str:
     if "full" in loss:
         full = (
             f" Full fine-tuning of the same linear layers {at('full_linears')}; of everything (embedding, which is the head, and norms, "
-            f"too) {at('full')}."
+            f"too) {at('full')}. {beside_full(numbers)}"
         )
     return (
         f"Roman numerals (the hard task), median held-out loss after {', '.join(map(str, budgets))} steps: r = {small} "
@@ -68,6 +68,30 @@ def caption(numbers: dict[str, Any]) -> str:
         f"v, which are 64 wide. {seeds} seeds, batch {numbers['batch_size']}, alpha = r, all linear layers but the head; each budget is "
         "a run of its own, at the rate that is best for its method after 150 steps (rate_by_rank); shorter and longer runs may want "
         "others. Where each rank would end, this does not show; how much it can hold, capacity does."
+    )
+
+
+def beside_full(numbers: dict[str, Any]) -> str:
+    """How full fine-tuning of the same layers stands to the largest rank, and to full fine-tuning of everything: a sentence."""
+    largest, loss = str(numbers["ranks"][-1]), numbers["loss"]
+    steps = [str(n) for n in numbers["budgets"]]
+
+    def where(one, other):
+        return [n for n, a, b in zip(steps, loss[one], loss[other], strict=True) if max(a) < min(b)]
+
+    ahead, behind = where("full_linears", largest), where(largest, "full_linears")
+    found = [
+        *([f"ahead of r = {largest} in every seed after {_listed(ahead)} steps"] if ahead else []),
+        *([f"behind it in every seed after {_listed(behind)}"] if behind else []),
+    ]
+    more, less = where("full", "full_linears"), where("full_linears", "full")
+    rest = [
+        *([f"better still in every seed after {_listed(more)} steps"] if more else []),
+        *([f"worse in every seed after {_listed(less)}"] if less else []),
+    ]
+    return (
+        f"On the same layers it is {' and '.join(found) if found else f'within the spread of r = {largest}'}; "
+        f"training embedding and norms, too, is {' and '.join(rest) if rest else 'no difference beyond the seeds'}."
     )
 
 
@@ -83,3 +107,7 @@ def overtaken(numbers: dict[str, Any]) -> str:
                     "the figure shows speed, not capacity."
                 )
     return f"With more steps r = {ranks[0]} does not pass r = {ranks[-1]} with fewer: here it is not speed alone."
+
+
+def _listed(steps):
+    return " and ".join(steps)
