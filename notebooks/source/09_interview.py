@@ -494,7 +494,7 @@ assert frozen == {m: p.value.tobytes() for m, p in model.named_parameters() if n
 #
 # ## 19. Could alpha be trained?
 #
-# **In 60 seconds.** It could: one number per layer. It adds nothing that B cannot express, since s B A = (s B) A. At step one its gradient is exactly zero, as B is zero. DoRA trains something better: one magnitude per output (arXiv 2402.09353).
+# **In 60 seconds.** It could: one number per layer. It adds nothing that B cannot express, since s B A = (s B) A. At step one its gradient is exactly zero, as B is zero. At a tiny rate of its own it stays where it was, and at a large one it moves without any gain beyond the seeds' spread; what alpha starts at matters more. DoRA trains something better: one magnitude per output (arXiv 2402.09353).
 #
 # **At the whiteboard.** $\partial L / \partial s = \langle dy,\; x A^T B^T \rangle = 0$ at $B = 0$
 
@@ -504,7 +504,7 @@ assert ds == 0
 assert np.allclose((5 * s * B) @ A, 5 * (s * B @ A))  # what s could do, B can do
 
 # %% [markdown]
-# **Evidence.** The lines above; and on one layer a learned alpha ends where a fixed one does, to a hundredth, three seeds ([07, section 4](07_methods_and_hyperparameters.ipynb)).
+# **Evidence.** The lines above; on one layer a learned alpha ends where a fixed one does, to a hundredth, three seeds; on the base, from alpha = 1, 8 and 64 and at four rates of its own, within the spread of five seeds (figure trainable_alpha, in [07, section 4](07_methods_and_hyperparameters.ipynb)).
 #
 # **They go on to ask.** What does DoRA split? Magnitude and direction of each row of the weight.
 #
@@ -1086,6 +1086,12 @@ highest = sorted(r64["loss"][-1])[1]
 lowest = min(sorted(seeds)[1] for seeds in r64["loss"])
 held_out = [e["loss"] for e in small_set["eval"]]
 small = numbers("finetune_defaults")
+starts = numbers("trainable_alpha")["starts"]
+medians = {
+    alpha: [np.median(side["loss"]) for side in sides.values()]
+    for alpha, sides in starts.items()
+}
+learned = [(losses[0], min(losses[1:])) for losses in medians.values()]  # fixed comes first
 claims = [
     [20, "few epochs, faster than full; too many overfit", "the first not here; the second holds",
      f"roman at step 100: exact 11 to 13 % LoRA, 58 to 68 % full (3 seeds); 128 numerals: held-out loss {min(held_out):.1f} at best, {held_out[-1]:.1f} in the end ([13](#q13))"],
@@ -1096,7 +1102,9 @@ claims = [
      f"r = 32 with dropout .3 and decay .5 {np.mean(small['chosen']['exact']):.0%} exact on {len(small['chosen']['draws'])} draws, r = 8 without {np.mean(small['plain']['exact']):.0%} on {len(small['plain']['draws'])} (figure finetune_defaults)"],
     [23, "weight decay is an L2 penalty", "within limits", "AdamW decouples it: it shrinks without any gradient ([16](#q16)); against overfitting it helps (0.73 at decay 3, none 1.19, 5 seeds, one layer, lesson 07, section 4)"],
     [24, "alpha may be trained", "possible, and of no use here",
-     "fixed or learned at 0.1, 10 or 100 times the rate: held-out loss 0.42 to 0.43 alike (one layer, 3 seeds, best of 4 rates, lesson 07, section 4); B can express it; its gradient at step 1 is exactly 0 ([19](#q19))"],
+     f"the base, from alpha = {', '.join(starts)}, each side at its best rate: fixed {', '.join(f'{loss[0]:.2f}' for loss in learned)}, "
+     f"learned at the best of four rates of its own {', '.join(f'{loss[1]:.2f}' for loss in learned)}, within the spread of 5 seeds (figure trainable_alpha); one layer: 0.42 to 0.43 alike (3 seeds, lesson 07, section 4); "
+     "B can express it; its gradient at step 1 is exactly 0 ([19](#q19))"],
     [25, "GPT-3 at r = 16: 1.4 M", "wrong", "75,497,472 on q and v; r = 1 alone is 4,718,592 ([20](#q20))"],
     [26, "full, LoRA, adapter, P-Tuning: what is trained", "holds",
      "counted for nine methods on the base: what trains, where it sits, what backward keeps (lesson 07, section 1; figure training_memory); how well each learns: Hu et al. 2021, table 4 ([21](#q21))"],

@@ -19,6 +19,7 @@ SWEPT = {
     "rates",
     "sweep",
 }  # a sweep continues beyond an end that is best: it has at least the rates that it starts with
+KINDS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 SLOW = [figure for figure in gallery.FIGURES if not figure.fast]
 
 
@@ -33,7 +34,7 @@ def run_result(run):
         "parameters": 7,
         "curve": [{"step": step} | scores for step in steps],
         "gradient": {"lora_A": [0.0] * run.steps, "lora_B": [1.0] * run.steps},
-        "alphas": [8.0] * 35,
+        "alphas": {kind: [8.0] * 5 for kind in KINDS},
         "text_before": 1.5,
     } | scores
 
