@@ -27,7 +27,7 @@ from minilora.training import DivergenceError, HeldOut, Trainer, TrainingConfig
 HELP = "fine-tune on a file of your own (JSONL, CSV or plain text)"
 EXAMPLE = "python -m minilora finetune --data my.jsonl --out my_run"
 
-# Steps, batch, rate and Adam's beta2, with LoRA's rank, alpha and dropout and the decay in cli/methods.py, are the recipe of
+# Steps, batch and Adam's beta2, with LoRA's rank, alpha, dropout and rate and the decay in cli/methods.py, are the recipe of
 # figures/finetune_defaults.json, chosen there for 200 records; a test holds both equal. The others decide how often something
 # is written or looked at, not what is learned.
 DEFAULTS: dict[str, Any] = {
@@ -49,7 +49,7 @@ DEFAULTS: dict[str, Any] = {
     "epochs": None,
     "batch_size": 32,
     "gradient_accumulation_steps": 1,
-    "learning_rate": 6e-3,
+    "learning_rate": None,  # that of methods.default_rate
     "lr_scheduler_type": "cosine",
     "warmup_steps": None,  # a twentieth of the steps
     "min_lr_ratio": 0.0,
@@ -101,7 +101,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     length.add_argument("--epochs", type=float, metavar="X", help="passes over the data, instead of --max-steps")
     _option(training, "batch_size", int, "rows in a batch")
     _option(training, "gradient_accumulation_steps", int, "batches that make one step")
-    _option(training, "learning_rate", float, "the peak rate")
+    rates = f"the peak rate (default: what suits the method, {methods.shown_rates()})"
+    training.add_argument("--learning-rate", type=float, metavar="X", help=rates)
     training.add_argument("--lr-scheduler-type", choices=("cosine", "linear", "constant"), help="(default: cosine)")
     training.add_argument("--warmup-steps", type=int, metavar="N", help="(default: a twentieth of the steps)")
     _option(training, "min_lr_ratio", float, "where the rate ends, as a share of the peak")
@@ -226,6 +227,8 @@ def _settings(args, folder, out) -> dict[str, Any]:
             settings["max_steps"] = None
         config = methods.config_of(settings["method"], given_config)
         settings["method_config"] = asdict(config)
+        if settings["learning_rate"] is None:
+            settings["learning_rate"] = methods.default_rate(settings["method"], config)
         if settings["weight_decay"] is None:
             decoupled = settings["weight_decay_type"] == "decoupled"  # an L2 penalty of that size is another thing
             settings["weight_decay"] = methods.default_decay(settings["method"], config) if decoupled else 0.0

@@ -13,6 +13,19 @@ from minilora.adapters import METHODS
 DEFAULTS: dict[str, dict[str, Any]] = {"lora": {"r": 32, "lora_dropout": 0.3, "target_modules": "all-linear"}}
 FOLLOWS = {"lora": {"lora_alpha": "r"}}  # the recipe has alpha = r: --r alone changes the rank, not the strength
 DECAY = 0.5  # the same recipe's; see default_decay
+RATE = 6e-3  # LoRA's, the same recipe's
+# Where finetune's rate starts with what is not LoRA: the best of figures/methods.json on Roman numerals, under its names (swept on
+# the base in 120 steps of 16 records; another model may need another).
+LEARNING_RATES = {
+    "bottleneck": 0.006,
+    "prefix": 0.2,
+    "prefix by an MLP": 0.01,
+    "prompt": 0.8,
+    "last block": 0.004,
+    "norms": 0.24,
+    "full, same linears": 0.001,
+    "full": 0.002,
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +56,24 @@ def config_of(method: str, values: dict[str, Any]) -> Any:
     values = DEFAULTS.get(method, {}) | values
     followed = {name: values[other] for name, other in FOLLOWS.get(method, {}).items()}
     return METHODS[method].config(**followed | values)
+
+
+def default_rate(method: str, config: Any) -> float:
+    """The learning rate that finetune starts with: what suits LoRA is a hundredth of what a prompt needs."""
+    name = method
+    if method == "prefix" and config.prefix_projection:
+        name = "prefix by an MLP"
+    elif method == "partial":
+        name = "last block" if config.last_blocks else "norms"
+    elif method == "full" and config.target_modules is not None:
+        name = "full, same linears"
+    return LEARNING_RATES.get(name, RATE)
+
+
+def shown_rates() -> str:
+    """The rates that the methods start with, as help shows them."""
+    rates = {name: default_rate(name, method.config()) for name, method in METHODS.items()}
+    return ", ".join(f"{rate:g} for {name}" for name, rate in rates.items())
 
 
 def default_decay(method: str, config: Any) -> float:

@@ -286,7 +286,7 @@ draw("trainable_alpha")
 
 # %% [markdown]
 # There too a learned alpha changes nothing beyond the seeds' spread once each side has its own rate. What alpha *starts* at does: fixed at 64 it beats 8, and 8 beats 1, in every seed of these short runs. Learning does not bring a small alpha there. At a rate as small as is usually advised alpha stays where it was; at 100 times the rate of A and B it
-# comes from 1 to about 8 and no further. Only where the rate is left at one that does not suit alpha (0.006 with alpha = 1) does learning help in every seed, and then alpha = 8 from the start helps more.
+# comes from 1 to between 4 and 10 and no further. Only where the rate is left at one that does not suit alpha (0.006 with alpha = 1) does learning help in every seed, and then alpha = 8 from the start helps more.
 #
 # **Which of A and B starts random, and should B learn faster?** On the base, each side at its own best rate, three seeds:
 

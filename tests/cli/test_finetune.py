@@ -5,6 +5,7 @@ import pytest
 
 from minilora import storage
 from minilora.adapters import METHODS, read_adapter
+from minilora.cli import methods
 from minilora.cli.folder import RunFolder
 from minilora.training import Trainer, read_log
 
@@ -58,6 +59,24 @@ def test_a_run_says_what_it_trains_and_leaves_five_files(finetune, place):
     )
     assert run["plan"]["bytes"]["optimizer"] == 2 * run["plan"]["bytes"]["gradients"] == 8 * run["plan"]["parameters"]
     assert [entry["step"] for entry in read_log(place / "run" / "log.jsonl")["eval"]] == [3, 6]
+
+
+@pytest.mark.parametrize(
+    ("words", "rate"),
+    [
+        ("--r 2", methods.RATE),
+        ("--method bottleneck", methods.LEARNING_RATES["bottleneck"]),
+        ("--method prompt", methods.LEARNING_RATES["prompt"]),
+        ("--method prompt --learning-rate 0.5", 0.5),
+    ],
+)
+def test_the_rate_that_was_trained_with_is_recorded(command, place, words, rate):
+    code, said, _ = command(
+        *f"finetune --model tiny.npz --data my.jsonl --out run --max-steps 1 --batch-size 2 {words}".split()
+    )
+    assert code == 0 and f"rate {rate:g}, warm-up" in said
+    assert json.loads((place / "run" / "run.json").read_text(encoding="utf-8"))["settings"]["learning_rate"] == rate
+    assert read_adapter(place / "run" / "adapter.npz").notes["training"]["learning_rate"] == rate
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 
 from minilora.adapters import METHODS, Method
 from minilora.cli import methods
+from minilora.gallery import COMMITTED, load, select
 
 
 def parsed(*argv):
@@ -48,6 +49,37 @@ def test_alpha_is_r_unless_it_is_given():
 )
 def test_what_the_model_knows_does_not_decay_unasked(method, values, decay):
     assert methods.default_decay(method, methods.config_of(method, values)) == decay
+
+
+@pytest.mark.parametrize(
+    ("method", "values", "side"),
+    [
+        ("bottleneck", {"bottleneck_size": 4}, "bottleneck"),
+        ("prefix", {}, "prefix"),
+        ("prefix", {"prefix_projection": True}, "prefix by an MLP"),
+        ("prompt", {}, "prompt"),
+        ("partial", {"norms": True}, "last block"),
+        ("partial", {"last_blocks": 0, "norms": True}, "norms"),
+        ("full", {"target_modules": "all-linear"}, "full, same linears"),
+        ("full", {}, "full"),
+    ],
+)
+def test_a_method_starts_at_the_rate_that_the_figure_found_best(method, values, side):
+    best = load(select(["methods"])[0], COMMITTED)["numbers"]["records"]["roman"][side]["best"]
+    assert methods.default_rate(method, methods.config_of(method, values)) == best
+
+
+def test_every_rate_of_the_table_is_one_that_help_shows_or_a_setting_leads_to():
+    assert methods.default_rate("lora", methods.config_of("lora", {"use_dora": True})) == methods.RATE
+    assert f"{methods.RATE:g} for lora" in methods.shown_rates()
+    for method, side in (
+        ("bottleneck",) * 2,
+        ("prefix",) * 2,
+        ("prompt",) * 2,
+        ("partial", "last block"),
+        ("full",) * 2,
+    ):
+        assert f"{methods.LEARNING_RATES[side]:g} for {method}" in methods.shown_rates()
 
 
 @pytest.mark.parametrize(

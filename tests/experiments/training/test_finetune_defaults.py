@@ -40,6 +40,7 @@ def test_finetune_starts_with_what_the_figure_confirmed():
     config = methods.config_of("lora", {})
     lora = asdict(config)
     assert lora["lora_alpha"] == lora["r"]
-    started = {**finetune.DEFAULTS, **lora, "weight_decay": methods.default_decay("lora", config)}
+    own = {"weight_decay": methods.default_decay("lora", config), "learning_rate": methods.default_rate("lora", config)}
+    started = {**finetune.DEFAULTS, **lora, **own}
     assert {name: started[name] for name in recipe} == recipe
     assert finetune.DEFAULTS["warmup_steps"] is None and finetune.DEFAULTS["eval_fraction"] == 0.1
