@@ -62,6 +62,7 @@ FIGURES = (
     Figure("quantization", "optimal_code", "Is NF4 the best code for normal weights?"),
     Figure("quantization", "error_by_bits", "Which code for how many bits?"),
     Figure("quantization", "quantized_loss", "Is the code with the least error the one with the least loss?"),
+    Figure("quantization", "qlora", "How much of what quantizing took does training win back?"),
     Figure("quantization", "merge_into_4bit", "What is left of an adapter that is merged into four bits?"),
     Figure("quantization", "scale_codecs", "How should eight bits hold a scale?", fast=True),
     Figure("quantization", "rotation", "Does a rotation before quantizing help?", fast=True),

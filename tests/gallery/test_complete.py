@@ -58,6 +58,13 @@ def quantized_loss(item):
     return {"losses": [1.0] * windows, "bits": 4.0, "error": 0.1}
 
 
+def qlora(item):
+    if is_dataclass(item):
+        return run_result(item) if isinstance(item, Run) else {"before": 1.5, "loss": 1.2}
+    _, windows = item
+    return {"bytes": 7, "bits": 4.5, "losses": [1.0] * windows}
+
+
 def methods(item):
     runs, _ = item
     return [1.0] * len(runs)
@@ -106,6 +113,7 @@ STAND_INS = {
     "optimal_code": optimal_code,
     "error_by_bits": error_by_bits,
     "quantized_loss": quantized_loss,
+    "qlora": qlora,
     "methods": methods,
     "finetune_defaults": finetune_defaults,
 }

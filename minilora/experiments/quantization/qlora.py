@@ -1,0 +1,203 @@
+"""LoRA over a base in few bits: what does each code take, how much of it does training win back, and does the rank matter?"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from minilora.adapters import linear_paths, quantize_linears
+from minilora.analysis import stored_bytes
+from minilora.assets import load_base
+from minilora.experiments.finetuning import TOLERANCE as TRAINED
+from minilora.experiments.finetuning import Run, settings, train
+from minilora.experiments.own_text import TextRun, train_on_text
+from minilora.experiments.quantization.quantized_loss import held_out, standard_error, window_losses
+from minilora.experiments.sweep import tune
+from minilora.nn import Llama
+
+# In a flat valley another processor finds another best rate; bytes are counted exactly.
+TOLERANCE = TRAINED | {
+    "overrides": {
+        "/parameters|/bytes|/bits": {"rtol": 0, "atol": 0},
+        "/best|/rates|/sweep": {"rtol": 3.0, "atol": 0.5},
+        "/text/": {"rtol": 0.05, "atol": 5e-4},
+    }
+}
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How the base's linear layers are stored: by a code in blocks of 64, or in float32 without one."""
+
+    code: str | None = None
+    double_quant: bool = False
+
+    @property
+    def name(self) -> str:
+        """ "float32", or the code, and "double" where its scales are quantized, too."""
+        return f"{self.code or 'float32'}{' double' * self.double_quant}"
+
+
+STORAGES = (
+    Storage(),
+    Storage("nf4"),
+    Storage("nf4", double_quant=True),
+    Storage("fp4"),
+    Storage("int4"),
+    Storage("nf3"),
+    Storage("nf2"),
+)
+SWEPT = (Storage(), Storage("nf4"), Storage("nf2"))
+
+
+@dataclass(frozen=True)
+class Study:
+    """One task at one rank, with alpha = r. `rate`: where the sweeps begin. `eval_steps`: how often the curves are read."""
+
+    task: str
+    r: int
+    rate: float
+    steps: int
+    seeds: tuple[int, ...] = (0, 1, 2)
+    storages: tuple[Storage, ...] = STORAGES
+    eval_steps: int = 0
+
+    @property
+    def name(self) -> str:
+        """Task and rank."""
+        return f"{self.task}, r = {self.r}"
+
+
+@dataclass(frozen=True)
+class Config:
+    """`swept`: the storages whose rate is swept, with the seed 0, in each study; the others train at the best rate of `like`.
+
+    `own_text`: training on the base's own text, of what is swept, with `text_seeds`.
+    """
+
+    studies: tuple[Study, ...] = (
+        Study("roman", 8, 0.006, 500, seeds=(0, 1, 2, 3, 4), eval_steps=50),
+        Study("dates", 8, 0.006, 250, eval_steps=25),
+        Study("roman", 1, 0.012, 500, storages=SWEPT),
+        Study("roman", 32, 0.003, 500, storages=SWEPT),
+    )
+    swept: tuple[Storage, ...] = SWEPT
+    like: Storage = Storage("nf4")
+    batch_size: int = 16
+    reach: int = 1
+    windows: int = 96
+    own_text: TextRun = TextRun(0.003, 0)
+    text_seeds: tuple[int, ...] = (0, 1, 2)
+
+
+def run(config: Config = Config(), each: Callable = map) -> dict:
+    """ "bases": of each storage the "bytes" of the whole base and the "bits" per parameter of its linear layers, both counted,
+    and "text", what it adds to the untrained base's loss on its own held-out text ("change", "standard_error", paired over
+    windows). "studies": by name, with "task", "r", "steps", trained "parameters", "steps_read" and of each storage the "best"
+    rate, "rates" and "sweep" (losses, empty where it was not swept), and lists over seeds: "before", "loss", "exact" and
+    "curve", the losses at "steps_read". "own_text": the same of training on the base's own text, without a curve.
+    """
+    names = list(dict.fromkeys(storage for study in config.studies for storage in study.storages))
+    alone = dict(zip(names, each(base_alone, [(storage, config.windows) for storage in names]), strict=True))
+    reference = np.array(alone[Storage()]["losses"])
+    bases = {}
+    for storage, found in alone.items():
+        difference = np.array(found.pop("losses")) - reference
+        change = {"change": float(difference.mean()), "standard_error": standard_error(difference)}
+        bases[storage.name] = found | {"text": change}
+    return {
+        "windows": config.windows,
+        "batch_size": config.batch_size,
+        "text": {"loss": float(reference.mean())},
+        "bases": bases,
+        "studies": trained(config, each),
+        "own_text": on_text(config, each),
+    }
+
+
+def base_alone(item: tuple[Storage, int]) -> dict[str, Any]:
+    """The base stored in a way, untrained: "bytes", "bits" and its "losses" by window."""
+    storage, windows = item
+    model = load_base()
+    layers = list(linear_paths(quantized(model, storage)).values())
+    parameters = sum(layer.out_features * layer.in_features for layer in layers)
+    in_layers = sum(layer.nbytes if storage.code else layer.weight.value.nbytes for layer in layers)
+    return {
+        "bytes": stored_bytes(model),
+        "bits": 8 * in_layers / parameters,
+        "losses": window_losses(model, *held_out(windows)).tolist(),
+    }
+
+
+def quantized(model: Llama, storage: Storage) -> Llama:
+    """The model with its linear layers stored so, in place."""
+    if storage.code:
+        quantize_linears(model, storage.code, double_quant=storage.double_quant)
+    return model
+
+
+def on_text(config: Config, each: Callable) -> dict[str, Any]:
+    """LoRA on the base's own text over each storage that is swept, at its best rate."""
+    run = config.own_text
+    sides = {storage.name: replace(run, code=storage.code) for storage in config.swept}
+    options = {"seeds": config.text_seeds, "sweep_seed": config.text_seeds[0], "reach": config.reach}
+    storages = {}
+    for name, side in tune(sides, each, function=train_on_text, **options).items():
+        results = side["around"][0]["results"]
+        storages[name] = {"best": side["best"], "rates": side["rates"], "sweep": side["loss"]} | {
+            key: [result[key] for result in results] for key in ("before", "loss")
+        }
+    return {"r": run.r, "steps": run.steps, "batch_size": run.batch_size, "length": run.length, "storages": storages}
+
+
+def trained(config: Config, each: Callable) -> dict[str, Any]:
+    """All studies: first the sweeps, then every seed of every storage at its rate."""
+    starts = {(study, s): one_run(study, s, config) for study in config.studies for s in study.storages}
+    swept = {key: start for key, start in starts.items() if key[1] in config.swept}
+    tuned = tune(swept, each, seeds=(0,), sweep_seed=0, reach=config.reach)
+    best = {(study, s): tuned[study, s if s in config.swept else config.like]["best"] for study, s in starts}
+    wanted = {
+        key: [replace(start, learning_rate=best[key], seed=seed) for seed in key[0].seeds]
+        for key, start in starts.items()
+    }
+    done = {replace(starts[key], learning_rate=best[key]): tuned[key]["around"][0]["results"][0] for key in tuned}
+    missing = [run for runs in wanted.values() for run in runs if run not in done]
+    done |= dict(zip(missing, each(train, missing), strict=True))
+    studies: dict[str, Any] = {}
+    for (study, storage), runs in wanted.items():
+        results = [done[run] for run in runs]
+        numbers = studies.setdefault(
+            study.name,
+            {
+                "task": study.task,
+                "r": study.r,
+                "steps": study.steps,
+                "parameters": results[0]["parameters"],
+                "steps_read": [point["step"] for point in results[0]["curve"]],
+                "storages": {},
+            },
+        )
+        side = tuned.get((study, storage), {"rates": [], "loss": []})
+        numbers["storages"][storage.name] = {
+            "best": best[study, storage],
+            "rates": side["rates"],
+            "sweep": side["loss"],
+            "curve": [[point["loss"] for point in result["curve"]] for result in results],
+        } | {key: [result[key] for result in results] for key in ("before", "loss", "exact")}
+    return studies
+
+
+def one_run(study: Study, storage: Storage, config: Config) -> Run:
+    """Where the sweep of one storage begins, with the seed 0."""
+    return Run(
+        study.task,
+        study.rate,
+        0,
+        settings=settings(r=study.r, lora_alpha=study.r, target_modules="all-linear"),
+        code=storage.code,
+        double_quant=storage.double_quant,
+        steps=study.steps,
+        batch_size=config.batch_size,
+        eval_steps=study.eval_steps,
+    )
