@@ -85,6 +85,7 @@ FIGURES = (
     Figure("methods", "methods", "What does each method learn in equal steps, and what does it cost?"),
     Figure("methods", "init", "Which of A and B should start random?"),
     Figure("methods", "loraplus", "Should B learn faster than A?"),
+    Figure("methods", "target_modules", "On which layers is a budget of parameters best spent?"),
     Figure("methods", "trainable_alpha", "Does it pay to learn alpha?"),
     Figure("training", "training_memory", "Where does the memory of training go?", fast=True),
     Figure("rank", "capacity", "How many bits does an adapter hold?"),

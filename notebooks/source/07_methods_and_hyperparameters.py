@@ -82,6 +82,15 @@ table(["method", "trained", "kept for backward, MB", "starts", "merges"], rows)
 # - Prefix and prompt change the model before anything was learned: they add something that every token sees. They also lengthen what attention looks at, at inference, too.
 # - DoRA trains hardly more than LoRA and keeps half as much again: it also scales the whole output, so it has to remember it.
 # - What merges costs nothing at inference. What does not (bottleneck, prefix, prompt) can still be switched by name.
+#
+# **On which layers should LoRA stand?** One budget of parameters, spread over other layers, each at its own best rate, five seeds:
+
+# %%
+draw("target_modules")
+
+# %% [markdown]
+# The order is that of LoRA's table 5: q or k alone learn little, v and o more, q and v together about as much as o alone, and all four of attention more still. The MLP alone is behind attention in every seed, and attention alone ties with all layers; *LoRA Without Regret* found it the other way round on larger models. The rank
+# that pays for all layers is 3, for q alone 27: many layers with little rank beat few with much. And on 256 records (right) more targets at one rank, with nine times the parameters, learn the records by heart *and* do better on new ones: the gap between the two grows, and yet the held-out loss falls.
 
 # %% [markdown]
 # ## 2. Alpha and the rate
@@ -294,7 +303,7 @@ draw("loraplus")
 # | 0 | the data | read fifty encoded records, labels included | no knob repairs a label that is shifted twice |
 # | 1 | the learning rate | four values over a factor of ten | it decides whether anything else can be seen |
 # | 2 | steps | until the curve is flat at a constant rate | a small rank is slow before it is small (lesson 03) |
-# | 3 | what trains | all linear layers | one budget is better spread, by LoRA's table 5 and QLoRA's figure 2 ([09, question 10](09_interview.ipynb#q10)) |
+# | 3 | what trains | all linear layers | one budget is better spread (section 1; [09, question 10](09_interview.ipynb#q10)) |
 # | 4 | rank | double once, with the rate swept again | if that changes nothing, capacity is not the limit |
 # | 5 | regularization: dropout, decay, fewer steps | only where the held-out curve rises | it slows what already learns too little |
 # | 6 | alpha | 32 or 64 instead of 8, with the rate swept again; then leave it | in short runs on the base a large one learns more at its own best rate (section 4); learning it does not pay |
