@@ -543,7 +543,7 @@ full, lora, bottleneck, prefix = 12 * d * d, 4 * 8 * d, 4 * 64 * d, 2 * 20 * d
 assert full > bottleneck > prefix > lora
 
 # %% [markdown]
-# **Evidence.** From the paper named; the order of sizes in the five lines holds for r = 8, m = 64 and p = 20 and changes with them. All of them are in minilora/adapters; [07, section 1](07_methods_and_hyperparameters.ipynb) counts what each trains on the base and what backward keeps.
+# **Evidence.** From the paper named; the order of sizes in the five lines holds for r = 8, m = 64 and p = 20 and changes with them. All of them are in minilora/adapters; [07, section 1](07_methods_and_hyperparameters.ipynb) counts what each trains on the base and what backward keeps. What each learns in equal steps at its own best rate, on three sets: figure methods, there, too. On Roman numerals full, LoRA, bottleneck, prefix and prompt come in this order, in every seed.
 #
 # **They go on to ask.** Which ones keep the base's weights? All but full fine-tuning. Which change the architecture? Adapters add layers in series.
 #
@@ -1100,6 +1100,13 @@ ends = {
     name: f"{np.median(side['loss']):.2f} ({np.median(side['exact']):.0%})"
     for name, side in sides.items()
 }  # held-out loss, and the share of exact answers
+methods = numbers("methods")
+compared = [
+    f"{name} {cost['parameters'] / 1000:.0f}k numbers, {sum(cost['memory'].values()) / 1e6:.0f} MB, {cost['milliseconds']:.0f} ms for a step, "
+    f"loss {np.median(methods['records']['roman'][name]['loss']):.2f}"
+    for name, cost in methods["costs"].items()
+    if name in ("full", "LoRA", "bottleneck", "prefix", "prompt")
+]
 starts = numbers("trainable_alpha")["starts"]
 medians = {
     alpha: [np.median(side["loss"]) for side in sides.values()]
@@ -1124,7 +1131,7 @@ claims = [
      "B can express it; its gradient at step 1 is exactly 0 ([19](#q19))"],
     [25, "GPT-3 at r = 16: 1.4 M", "wrong", "75,497,472 on q and v; r = 1 alone is 4,718,592 ([20](#q20))"],
     [26, "full, LoRA, adapter, P-Tuning: what is trained", "holds",
-     "counted for nine methods on the base: what trains, where it sits, what backward keeps (lesson 07, section 1; figure training_memory); how well each learns: Hu et al. 2021, table 4 ([21](#q21))"],
+     f"counted and trained on the base, roman, 120 steps, 3 seeds, each at its best rate: {'; '.join(compared)} (figure methods, also for dates and 256 records; lesson 07, section 1); large models: Hu et al. 2021, table 4 ([21](#q21))"],
     [27, "the workflow", "holds", "one cell from JSONL to a merged model ([22](#q22))"],
     [28, "out of memory: batch, 4 bits, checkpoints", "holds",
      f"kept for backward: {qv_mb:.0f} -> {checkpointed_mb:.0f} MB by checkpointing ([28](#q28)); weights: a quarter of 16 bits (lesson 00)"],

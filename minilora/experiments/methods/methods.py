@@ -12,7 +12,7 @@ from minilora.adapters.partial import OwnWeight
 from minilora.analysis import memory
 from minilora.experiments.finetuning import TOLERANCE as TRAINED
 from minilora.experiments.finetuning import Run, prepared
-from minilora.experiments.methods.sides import Side, sides
+from minilora.experiments.methods.sides import SIDES, Side
 from minilora.experiments.sweep import at_best, tune
 from minilora.nn import Llama
 from minilora.training import AdamW
@@ -27,31 +27,11 @@ TOLERANCE = TRAINED | {
 }
 
 
-# A learned alpha is measured in a figure of its own.
-COMPARED = (
-    "LoRA",
-    "rsLoRA",
-    "LoRA+ (16)",
-    "DoRA",
-    "PiSSA",
-    "LoftQ (NF4)",
-    "LoRA + last block",
-    "last block",
-    "norms",
-    "bottleneck",
-    "prefix",
-    "prefix by an MLP",
-    "prompt",
-    "full, same linears",
-    "full",
-)
-
-
 @dataclass(frozen=True)
 class Records:
     """What is learned: a task, how many records there are to learn from, and whether the rates are swept there.
 
-    The sweep starts at the best rates of the records before it; without one, those are used as they are.
+    The sweep starts at the best rates of the first records; without one, those are used as they are.
     """
 
     name: str
@@ -62,8 +42,12 @@ class Records:
 
 @dataclass(frozen=True)
 class Config:
-    sides: tuple[Side, ...] = sides(*COMPARED)
-    records: tuple[Records, ...] = (Records("roman", "roman", 3072),)
+    sides: tuple[Side, ...] = SIDES
+    records: tuple[Records, ...] = (
+        Records("roman", "roman", 3072),
+        Records("dates", "dates", 3072),
+        Records("roman 256", "roman", 256),
+    )
     steps: int = 120
     batch_size: int = 16
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -71,10 +55,16 @@ class Config:
 
 
 def run(config: Config = Config(), each: Callable = map) -> dict:
-    """ "records": for each set of records and method the sweep and the seeds at its best rate (see `at_best`). "costs": for
-    each method its "parameters", the bytes of its "memory" by part, and the processor's "milliseconds" for a step.
+    """ "records": for each set of records and method the sweep and the seeds at its best rate (see `at_best`), and there, by
+    seed, "train_loss" on up to 256 records that were trained on. "costs": for each method its "parameters", the bytes of
+    its "memory" by part, and the processor's "milliseconds" for a step.
     """
-    numbers: dict[str, Any] = {"steps": config.steps, "batch_size": config.batch_size, "records": {}}
+    numbers: dict[str, Any] = {
+        "steps": config.steps,
+        "batch_size": config.batch_size,
+        "n_train": {records.name: records.n_train for records in config.records},
+        "records": {},
+    }
     rates = {side.name: side.rate for side in config.sides}
     for records in config.records:
         runs = {
@@ -84,13 +74,15 @@ def run(config: Config = Config(), each: Callable = map) -> dict:
                 steps=config.steps,
                 batch_size=config.batch_size,
                 n_train=records.n_train,
+                score_training=True,
             )
             for side in config.sides
         }
-        sweep = {"reach": 1, "further": 2} if records.swept else {"reach": 0, "further": 0}
+        sweep = {"reach": 1, "further": 4} if records.swept else {"reach": 0, "further": 0}
         tuned = tune(runs, each, seeds=config.seeds, sweep_seed=config.seeds[0], **sweep)
-        numbers["records"][records.name] = {name: at_best(side) for name, side in tuned.items()}
-        rates = {name: side["best"] for name, side in tuned.items()}
+        numbers["records"][records.name] = {name: scored(side) for name, side in tuned.items()}
+        if records is config.records[0]:
+            rates = {name: side["best"] for name, side in tuned.items()}
     items = tuple(side.run("roman", steps=config.steps, batch_size=config.batch_size) for side in config.sides)
     (milliseconds,) = each(step_milliseconds, [(items, config.rounds)])
     numbers["costs"] = {
@@ -98,6 +90,12 @@ def run(config: Config = Config(), each: Callable = map) -> dict:
         for side, cost, ms in zip(config.sides, each(counted, items), milliseconds, strict=True)
     }
     return numbers
+
+
+def scored(side: dict[str, Any]) -> dict[str, Any]:
+    """What a figure keeps of a side, and its loss on what was trained on."""
+    (at,) = side["around"]
+    return at_best(side) | {"train_loss": [result["curve"][-1]["train_loss"] for result in at["results"]]}
 
 
 def counted(run: Run) -> dict[str, Any]:

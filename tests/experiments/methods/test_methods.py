@@ -29,7 +29,11 @@ def test_sets_of_records_are_swept_or_take_the_rates_from_before():
             return [{"parameters": 1, "memory": {"weights": 2}} for _ in items]
         assert function is train
         asked.extend(items)
-        return [{"loss": abs(np.log(item.learning_rate / 0.004)), "exact": 0.5} for item in items]
+        assert all(item.score_training for item in items)
+        return [
+            {"loss": abs(np.log(item.learning_rate / 0.004)), "exact": 0.5, "curve": [{"train_loss": item.seed}]}
+            for item in items
+        ]
 
     config = Config(sides=sides("LoRA", "full"))
     numbers = run(config, each)
@@ -42,8 +46,29 @@ def test_sets_of_records_are_swept_or_take_the_rates_from_before():
             own = [item for item in runs if item.method == side.method]
             assert {item.seed for item in own if item.learning_rate == entry["best"]} == set(config.seeds)
             assert len(entry["loss"]) == len(entry["exact"]) == len(config.seeds)
+            assert entry["train_loss"] == list(config.seeds)
             assert len(entry["rates"]) == 1 if not records.swept else len(entry["rates"]) >= 3
     assert numbers["costs"]["full"] == {"parameters": 1, "memory": {"weights": 2}, "milliseconds": 7.0}
+
+
+def test_a_sweep_starts_at_the_best_rates_of_the_first_records():
+    best, first = {"roman": 0.016, "dates": 0.001}, {}
+
+    def each(function, items):
+        if function is not train:
+            return [[7.0]] if function is step_milliseconds else [{} for _ in items]
+        for item in items:
+            first.setdefault((item.task, item.n_train), set()).update(i.learning_rate for i in items)
+        return [
+            {"loss": abs(np.log(i.learning_rate / best[i.task])), "exact": 0.5, "curve": [{"train_loss": 1.0}]}
+            for i in items
+        ]
+
+    sets = Records("a", "roman", 64), Records("b", "dates", 64), Records("c", "roman", 32)
+    config = Config(sides=(replace(SIDES[0], rate=0.008),), records=sets)
+    assert [entries["LoRA"]["best"] for entries in run(config, each)["records"].values()] == [0.016, 0.001, 0.016]
+    assert first["dates", 64] >= {0.008, 0.016, 0.032} and 0.0005 in first["dates", 64]
+    assert first["roman", 32] == {0.008, 0.016, 0.032}
 
 
 def test_it_trains_in_miniature():
