@@ -73,6 +73,7 @@ def draw(figure: Figure, out: Path) -> Path:
         matplotlib.rcParams.update(RC)
         drawing, axes = plt.subplots(**figure.plot.LAYOUT)
         figure.plot.draw(axes, numbers)
+        settle(drawing)
         for suffix, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
             path = Path(out) / f"{figure.name}.{suffix}"
             storage.write_atomically(
@@ -80,6 +81,18 @@ def draw(figure: Figure, out: Path) -> Path:
             )
         plt.close(drawing)
     return path
+
+
+def settle(drawing: Any) -> None:
+    """Lay out a matplotlib figure for good, its axes in places of six digits.
+
+    What finds the layout (kiwisolver) goes through its unknowns in the order of their addresses, so the last bits differ from
+    process to process; they would reach the files.
+    """
+    drawing.draw_without_rendering()
+    drawing.set_layout_engine("none")
+    for ax in drawing.axes:
+        ax.set_position([round(value, DIGITS) for value in ax.get_position(original=True).bounds])
 
 
 def _write(figure, out, content):

@@ -7,8 +7,10 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from minilora import gallery
+from minilora.gallery import build
 from minilora.gallery.build import rounded
 from minilora.parallel import SideBySide, one_by_one
 
@@ -62,3 +64,20 @@ def test_missing_or_damaged_numbers_say_how_to_make_them(tmp_path):
 def test_rounding_reaches_every_leaf():
     tree = {1: (np.float32(1 / 3), [2 / 3]), "n": np.arange(2), "text": "x", "flag": True, "whole": 1234567}
     assert rounded(tree) == {"1": [0.333333, [0.666667]], "n": [0, 1], "text": "x", "flag": True, "whole": 1234567}
+
+
+def test_the_last_bits_of_the_layout_do_not_reach_the_files(tmp_path, monkeypatch):
+    figure = next(figure for figure in gallery.FIGURES if figure.name == "scale_memory")
+    engine, drawn = ConstrainedLayoutEngine.execute, []
+    for noise in (0.0, 3e-14):
+
+        def execute(self, drawing, noise=noise):
+            engine(self, drawing)
+            for ax in drawing.axes:
+                ax._set_position([value * (1 + noise) for value in ax.get_position(original=True).bounds])
+
+        monkeypatch.setattr(ConstrainedLayoutEngine, "execute", execute)
+        shutil.copy(build.COMMITTED / f"{figure.name}.json", tmp_path)
+        build.draw(figure, tmp_path)
+        drawn.append((tmp_path / f"{figure.name}.svg").read_bytes())
+    assert drawn[0] == drawn[1]
