@@ -1113,6 +1113,8 @@ medians = {
     for alpha, sides in starts.items()
 }
 learned = [(losses[0], min(losses[1:])) for losses in medians.values()]  # fixed comes first
+
+# %% tags=["rtol=0.3"]
 claims = [
     [20, "few epochs, faster than full; too many overfit", "neither here, at the best rates; at a constant rate too many do",
      f"256 numerals, r = 32, 3 seeds: held-out loss (exact) after 4, 8, 16, 32 epochs {ends['epochs 4']}, {ends['epochs 8']}, {ends['default']}, {ends['epochs 32']}; full fine-tuning after 16 "
