@@ -1,14 +1,12 @@
 """A training run that takes a tenth of a second: LoRA on one frozen layer. It fails in the ways that large runs do (lesson 07)."""
 
-from typing import Any
-
 import numpy as np
 
 from minilora.adapters import LoraConfig, LoRALinear
 from minilora.nn import Linear
 from minilora.training import AdamW
 
-OUT, IN, HELD_OUT, POINTS = 48, 64, 512, 30
+OUT, IN, BATCH, HELD_OUT, POINTS = 48, 64, 16, 512, 30
 NOISE = 0.8  # of the targets, beside a signal of size 1: what there is to learn by heart
 SICK: dict[str, dict] = {  # what ails the runs of the exercise, each in one setting
     "P": {"records": 48, "seed": 11},
@@ -23,32 +21,25 @@ def small_run(
     rate: float = 0.01,
     steps: int = 300,
     records: int = 2048,
-    dropout: float = 0.0,
-    decay: float = 0.0,
-    batch: int = 16,
     alpha_rate: float = 0.0,
-    full: bool = False,
     seed: int = 0,
 ) -> dict[str, list[float]]:
     """Train, and score training and held-out records (up to 512 of each) thirty times.
 
     The layer's change is known: singular values that fall by 0.8 each. Targets have noise. The rate is constant and alpha = r,
-    or learned at `alpha_rate` times the rate. `full`: the weight itself trains instead.
+    or learned at `alpha_rate` times the rate.
     "step", "train" and "held_out": lists; a loss of 1 is that of a layer that has learned nothing.
     """
     rng = np.random.default_rng(seed)
     x, y = noisy_records(records + HELD_OUT, rng)
-    layer: Any = Linear.from_weight(np.zeros((OUT, IN)), trainable=full)
-    if not full:
-        layer = LoRALinear(layer)
-        config = LoraConfig(r=r, lora_alpha=r, lora_dropout=dropout, trainable_alpha=alpha_rate > 0)
-        layer.add_adapter("one", config, rng=rng)
+    layer = LoRALinear(Linear.from_weight(np.zeros((OUT, IN)), trainable=False))
+    layer.add_adapter("one", LoraConfig(r=r, lora_alpha=r, trainable_alpha=alpha_rate > 0), rng=rng)
     groups = [{"params": [p for p in layer.parameters() if p.trainable and p.size > 1], "lr": rate}]
     if alpha_rate:
         groups.append(
             {"params": [p for p in layer.parameters() if p.trainable and p.size == 1], "lr": alpha_rate * rate}
         )
-    adam = AdamW(groups, weight_decay=decay)
+    adam = AdamW(groups, weight_decay=0.0)
     parts = {"train": slice(max(0, records - HELD_OUT), records), "held_out": slice(records, None)}
     curve: dict[str, list[float]] = {"step": [], "train": [], "held_out": []}
     for step in range(steps + 1):
@@ -57,10 +48,10 @@ def small_run(
             for name, part in parts.items():
                 error = layer(x[part])[0] - y[part]
                 curve[name].append(float(np.mean(error**2) / np.mean(y[part] ** 2)))
-        chosen = rng.integers(0, records, batch)
+        chosen = rng.integers(0, records, BATCH)
         adam.zero_grad()
-        out, backward = layer(x[chosen], rng=rng)
-        backward(2 * (out - y[chosen]) / batch)
+        out, backward = layer(x[chosen])
+        backward(2 * (out - y[chosen]) / BATCH)
         adam.step()
     return curve
 

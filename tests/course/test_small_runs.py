@@ -40,25 +40,6 @@ def test_the_same_seed_gives_the_same_run_and_losses_begin_at_one():
     assert np.allclose([one["train"][0], one["held_out"][0]], 1)
 
 
-def test_against_overfitting_dropout_decay_and_records_help():
-    last = {
-        name: np.median([small_run(**{"records": 48} | values, seed=seed)["held_out"][-1] for seed in range(3)])
-        for name, values in {
-            "nothing": {},
-            "dropout": {"dropout": 0.3},
-            "decay": {"decay": 3.0},
-            "records": {"records": 192},
-        }.items()
-    }
-    assert last["records"] < last["decay"] < 0.8 * last["nothing"] and last["dropout"] < 0.8 * last["nothing"]
-
-
 def test_a_learned_alpha_ends_where_a_fixed_one_does_and_moves_by_its_own_rate():
     fixed, learned = (small_run(steps=100, alpha_rate=ratio)["held_out"] for ratio in (0, 10))
     assert fixed != learned and abs(fixed[-1] - learned[-1]) < 0.01
-
-
-def test_full_trains_the_weight_itself():
-    one, other = small_run(steps=30, full=True), small_run(steps=30, r=48)
-    assert one["held_out"][-1] < 0.7 and one != other
-    assert small_run(steps=4, batch=8) != small_run(steps=4, batch=64)
