@@ -92,6 +92,7 @@ FIGURES = (
     Figure("training", "finetune_defaults", "With which settings are 200 records enough?"),
     Figure("training", "small_data", "What helps on 256 records?"),
     Figure("training", "batch_size", "Does LoRA tolerate large batches worse than full fine-tuning?"),
+    Figure("training", "trouble", "Out of memory, a poor fit, divergence: what does each remedy change?"),
     Figure("rank", "rate_by_rank", "Which learning rate suits which rank, and what does alpha do to it?"),
     Figure("rank", "delta_spectrum", "What does fine-tuning do to the weights' singular vectors?"),
 )

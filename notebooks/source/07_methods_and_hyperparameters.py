@@ -210,10 +210,22 @@ table(
 # %% [markdown]
 # | what you see | what it is | what helps | what does not |
 # |:---|:---|:---|:---|
-# | both rise, jump, or settle far above where they were | **divergence**: the rate is too high | a lower rate, warm-up, clipping | more steps |
+# | both rise, jump, or settle far above where they were | **divergence**: the rate is too high | a lower rate; warm-up and clipping where it is nearly right | more steps |
 # | both still fall at the end, side by side | **too few steps**, or a rate too low | more steps; a higher rate | more rank, for now |
 # | training loss near zero, held-out loss far above it and rising | **overfitting**: too few records | more records, an earlier checkpoint, dropout, decay | more steps |
 # | both flat and high, side by side | **underfitting**: too little trains | more targets, more rank, another method | more steps, regularization |
+#
+# And on the base, on Roman numerals, each remedy as a curve, three seeds. Memory first, which no learning curve shows:
+
+# %%
+draw("trouble")
+
+# %% [markdown]
+# - **Out of memory.** On this small model activations are nearly everything, so checkpointing and a smaller batch take most away and four bits next to nothing; on 7B weights lead (figure training_memory).
+# - **Poor fit.** More rank, more targets, a higher rate: each is lower in every seed. A larger alpha helps a rate that is too low, and less than the right rate does.
+# - **Divergence.** At four times the best rate neither warm-up nor clipping nor both differ from neither by more than the seeds do. The lower rate does, in every seed.
+# - **The data.** Labels that are shifted twice give a training loss that falls as it should; on sound held-out records the loss rises. Only reading some encoded records finds the cause.
+# - **Not yet.** Three times the steps help; a lower rate, which the article advises, makes too few steps worse.
 #
 # Three traps. A schedule that decays to zero makes *every* curve flat in the end, so flatness counts only while the rate is still high (these runs keep theirs constant). Training loss from single batches is noisy: average it, or score the same records each time. And loss is not what you want in the end: exact answers may still
 # rise while the held-out loss does already.

@@ -90,6 +90,14 @@ def finetune_defaults(item):
     return {"held_out": 0.5, "exact": 0.5, "loss": 1.0, "train_loss": 0.1}
 
 
+def trouble(item):
+    if isinstance(item, Run):
+        return run_result(item)
+    if is_dataclass(item):
+        return run_result(item.run) | {"train": [1.0] * (item.run.steps // item.run.eval_steps)}
+    return {"counted": dict.fromkeys(("weights", "gradients", "optimizer", "activations"), 1), "peak": 1}
+
+
 def delta_spectrum(item):
     _, config = item
     methods = (*map(str, config.ranks), "full_linears")
@@ -116,6 +124,7 @@ STAND_INS = {
     "qlora": qlora,
     "methods": methods,
     "finetune_defaults": finetune_defaults,
+    "trouble": trouble,
 }
 
 
