@@ -144,7 +144,7 @@ draw("rank_known")
 # %% [markdown]
 # **Evidence.** The figure above: training reaches the bound at every rank, three seeds, *for isotropic inputs*; with correlated inputs another update than the truncated SVD is best ([03, section 2](03_rank.ipynb)).
 #
-# **They go on to ask.** When is it not enough? Much new knowledge: LoRA learns less and forgets less (Biderman et al. 2024, arXiv 2405.09673).
+# **They go on to ask.** When is it not enough? Much new knowledge: LoRA learns less and forgets less (Biderman et al. 2024, arXiv 2405.09673). Here it does not forget less where it has learned as much, and half the learning rate spares more than the choice of a method ([07, section 1](07_methods_and_hyperparameters.ipynb)).
 #
 # **Wrong answers.** "Weights have low rank": they do not; the *update* may. "Low rank is always enough": see Q8.
 #
@@ -1060,6 +1060,11 @@ first = {
     for optimizer in ("adam", "gradient descent")
     for rule, sizes in sweep["first_step"][optimizer].items()
 }
+long = numbers("rank_curves")
+ends = {
+    r: np.median([run[-1] for run in found["loss"]]) for r, found in long["methods"].items()
+}
+ends["longer"] = np.median([run[-1] for run in long["longer"]["1"]["loss"]])
 layers = numbers("target_modules")
 spent = {name: np.median(found["loss"]) for name, found in layers["targets"].items()}
 few = {name: np.median(found["loss"]) for name, found in layers["few"]["targets"].items()}
@@ -1070,7 +1075,8 @@ claims = [
     [14, "small r underfits, large r nears full", "speed and capacity are two things",
      f"roman, r = 1 after {steps[0]}, {steps[1]}, {steps[2]} steps: {', '.join(f'{v:.2f}' for v in loss['1'])}; r = 64: {', '.join(f'{v:.2f}' for v in loss['64'])}; "
      f"full, same layers: {', '.join(f'{v:.2f}' for v in loss['full_linears'])} "
-     f"(3 seeds); capacity: {min(bits):.1f} to {max(bits):.1f} bits per parameter ([8](#q8))"],
+     f"(3 seeds); in the end r = 1 {ends['1']:.2f} after {long['steps']}, {ends['longer']:.3f} after twice that, r = 64 {ends['64']:.3f} (figure rank_curves); "
+     f"capacity: {min(bits):.1f} to {max(bits):.1f} bits per parameter ([8](#q8))"],
     [15, "smaller r at fixed alpha acts stronger", "holds",
      f"first update, r = 1 over r = 32: {first['adam', 'alpha = 32']:.1f} times with Adam, {first['adam', 'rsLoRA']:.2f} with Adam and rsLoRA, "
      f"{first['gradient descent', 'alpha = 32']:.0f} with gradient descent (3 seeds, figure rate_by_rank)"],

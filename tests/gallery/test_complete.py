@@ -26,7 +26,7 @@ SLOW = [figure for figure in gallery.FIGURES if not figure.fast]
 def run_result(run):
     """What a fine-tuning run gives, and what the studies that measure more add to it."""
     steps = range(run.eval_steps or run.steps, run.steps + 1, run.eval_steps or run.steps)
-    scores = {"loss": 1.0, "exact": 0.5, "text": 2.0}
+    scores = {"loss": 1.0, "exact": 0.5, "text": 2.0, "size": 0.1}
     if run.score_training:
         scores |= {"train_loss": 1.0, "train_exact": 0.5}
     return {
