@@ -387,20 +387,11 @@ for name, one in speed.items():
     rows.append([side, threads[0], f"{one['tokens_per_second']:.0f}", f"{ratio:.1f}", peak])
 if rows:
     table(["side", "threads", "tokens per second", "to transformers", "peak memory"], rows)
-    in_four_bits = [
+    shares = [
         speed[f"NF4, {n}"]["tokens_per_second"] / speed[f"float32, {n}"]["tokens_per_second"]
         for n in ("1 thread", "2 threads")
     ]
-    verdict = (
-        "faster than"
-        if min(in_four_bits) > 1
-        else "slower than"
-        if max(in_four_bits) < 1
-        else "faster or slower than"
-    )
-    print(
-        f"NF4 is {verdict} float32 here: {in_four_bits[0]:.2f} times its tokens per second, {in_four_bits[1]:.2f} with two threads."
-    )
+    print(f"NF4 to float32: {shares[0]:.2f} with one thread, {shares[1]:.2f} with two.")
     print(speed["float32, 1 thread"]["text"])
 else:
     markdown("Not measured yet in this checkout: `make smollm2 ONLY=speed` does it.")

@@ -1065,6 +1065,8 @@ ends = {
     r: np.median([run[-1] for run in found["loss"]]) for r, found in long["methods"].items()
 }
 ends["longer"] = np.median([run[-1] for run in long["longer"]["1"]["loss"]])
+
+# %% tags=["rtol=0.3"]
 layers = numbers("target_modules")
 spent = {name: np.median(found["loss"]) for name, found in layers["targets"].items()}
 few = {name: np.median(found["loss"]) for name, found in layers["few"]["targets"].items()}
@@ -1105,7 +1107,8 @@ ends = {
 }  # held-out loss, and the share of exact answers
 methods = numbers("methods")
 compared = [
-    f"{name} {cost['parameters'] / 1000:.0f}k numbers, {sum(cost['memory'].values()) / 1e6:.0f} MB, {cost['milliseconds']:.0f} ms for a step, "
+    f"{name} {cost['parameters'] / 1000:.0f}k numbers, {sum(cost['memory'].values()) / 1e6:.0f} MB, "
+    f"{cost['milliseconds']:.0f} ms for a step, "
     f"loss {np.median(methods['records']['roman'][name]['loss']):.2f}"
     for name, cost in methods["costs"].items()
     if name in ("full", "LoRA", "bottleneck", "prefix", "prompt")
