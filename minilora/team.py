@@ -2,7 +2,7 @@
 
 A sleeping thread takes 20 to 100 microseconds to wake, longest in a virtual machine, and a training step hands out work some
 hundred times. Between `wake` and `rest` these threads wait in `pthread_spin_lock`: without Python's lock, and a
-microsecond away. They take a core each while they wait. A leaf like `checks`; `machine.in_threads` is who uses it.
+microsecond away. They take a core each while they wait. A leaf like `checks`; `machine.in_threads` uses it.
 """
 
 import ctypes

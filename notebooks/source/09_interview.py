@@ -144,7 +144,7 @@ draw("rank_known")
 # %% [markdown]
 # **Evidence.** The figure above: training reaches the bound at every rank, three seeds, *for isotropic inputs*; with correlated inputs another update than the truncated SVD is best ([03, section 2](03_rank.ipynb)).
 #
-# **They go on to ask.** When is it not enough? Much new knowledge: LoRA learns less and forgets less (Biderman et al. 2024, arXiv 2405.09673). Here it does not forget less where it has learned as much, and half the learning rate spares more than the choice of a method ([07, section 1](07_methods_and_hyperparameters.ipynb)).
+# **They go on to ask.** When is it not enough? Much new knowledge: LoRA learns less and forgets less (Biderman et al. 2024, arXiv 2405.09673). Here it does not forget less where it has learned as much, and half the learning rate spared r = 8 and full fine-tuning two thirds and more, three seeds ([07, section 1](07_methods_and_hyperparameters.ipynb)).
 #
 # **Wrong answers.** "Weights have low rank": they do not; the *update* may. "Low rank is always enough": see Q8.
 #
