@@ -63,6 +63,7 @@ FIGURES = (
     Figure("quantization", "error_by_bits", "Which code for how many bits?"),
     Figure("quantization", "quantized_loss", "Is the code with the least error the one with the least loss?"),
     Figure("quantization", "qlora", "How much of what quantizing took does training win back?"),
+    Figure("quantization", "better_starts", "LoftQ and PiSSA over few bits: nearer at first, better at last?"),
     Figure("quantization", "merge_into_4bit", "What is left of an adapter that is merged into four bits?"),
     Figure("quantization", "scale_codecs", "How should eight bits hold a scale?", fast=True),
     Figure("quantization", "rotation", "Does a rotation before quantizing help?", fast=True),

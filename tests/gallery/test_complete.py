@@ -65,6 +65,10 @@ def qlora(item):
     return {"bytes": 7, "bits": 4.5, "losses": [1.0] * windows}
 
 
+def better_starts(item):
+    return run_result(item) if isinstance(item, Run) else {"error": 0.1, "losses": [1.0] * item[-1].windows}
+
+
 def methods(item):
     runs, _ = item
     return [1.0] * len(runs)
@@ -122,6 +126,7 @@ STAND_INS = {
     "error_by_bits": error_by_bits,
     "quantized_loss": quantized_loss,
     "qlora": qlora,
+    "better_starts": better_starts,
     "methods": methods,
     "finetune_defaults": finetune_defaults,
     "trouble": trouble,
