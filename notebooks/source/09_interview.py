@@ -166,7 +166,7 @@ assert np.array_equal(y, x @ W.T) and not layer.lora_A.grad.any() and layer.lora
 # %% [markdown]
 # **Evidence.** [02, section 3](02_lora.ipynb): four starts, their gradients.
 #
-# **They go on to ask.** Could A be zero and B random? It works, but the two are not mirror images: with A random larger rates are stable, and results are better on average (Hayou et al. 2024, arXiv 2406.08447); on our small base, each drawn by its own fan-in, B random learned more in each of three seeds (figure init). What is PiSSA? Start from the top singular vectors instead.
+# **They go on to ask.** Could A be zero and B random? It works, but the two are not mirror images: with A random larger rates are stable, and results are better on average (Hayou et al. 2024, arXiv 2406.08447); on our small base, each drawn by its own fan-in, B random learned more in each of three seeds (figure init). What is PiSSA? Start from the top singular vectors instead: after 200 steps ahead of B = 0 in each of five seeds, over float32 as over NF4 (figure better_starts).
 #
 # **Wrong answers.** "Both are zero": stuck. "Both random is ruin": disputed; small random values in both hardly hurt in Li et al. 2025 (2505.23194). "A and B are symmetric": not once they train.
 #

@@ -74,10 +74,10 @@ def draw_sweeps(ax: Axes, numbers: dict[str, Any]) -> None:
         ax.plot([], [], "o", color=shade, label=start)
     rates = {rate for starts in numbers["sides"].values() for found in starts.values() for rate in found["rates"]}
     log2_axis(ax, sorted(rates), rotation=60)
-    _loss_axis(ax)
+    _loss_axis(ax, numbers)
     ax.set_xlabel("learning rate (rings: the best)")
     ax.set_title(f"Loss against rate, one seed: {numbers['task']}, r = {numbers['r']}")
-    ax.legend(fontsize=8, ncols=2)
+    ax.legend(fontsize=8, ncols=2, loc="lower left")
 
 
 def draw_curves(ax: Axes, numbers: dict[str, Any], code: str) -> None:
@@ -87,7 +87,7 @@ def draw_curves(ax: Axes, numbers: dict[str, Any], code: str) -> None:
     for start, found in numbers["sides"]["float32"].items():
         middle = [median(point) for point in zip(*found["curve"], strict=True)]
         ax.plot(numbers["steps_read"], middle, ":", color=SHADES[start], linewidth=1.4, label=f"{start}, float32")
-    _loss_axis(ax)
+    _loss_axis(ax, numbers)
     ax.set_xlabel("step")
     ax.set_title(f"Over {CODES[code]}, each at its best rate (bands: all seeds)")
     ax.legend(fontsize=8, loc="lower left")
@@ -104,16 +104,19 @@ def draw_ends(ax: Axes, numbers: dict[str, Any]) -> None:
         ax.plot([], [], "o", color=shade, label=start)
     ax.set_xticks(range(len(numbers["sides"])), [CODES[code] for code in numbers["sides"]])
     ax.grid(visible=False, axis="x")
-    _loss_axis(ax)
+    _loss_axis(ax, numbers)
     ax.set_title(f"After {numbers['steps']} steps, all seeds (line: the median)")
     ax.legend()
 
 
-def _loss_axis(ax):
+def _loss_axis(ax, numbers):
+    """The same in every panel: what all seeds reach, with room below for a legend."""
+    least = min(min(found["loss"]) for starts in numbers["sides"].values() for found in starts.values())
     ax.set_yscale("log")
-    ticks = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2)
+    ticks = [tick for tick in (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2) if tick > least / 2]
     ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.set_yticks([], minor=True)
+    ax.set_ylim(least / 2, 2.2)
     ax.set_ylabel("held-out loss, nats per byte")
 
 
@@ -123,22 +126,22 @@ def caption(numbers: dict[str, Any]) -> str:
     seeds = len(numbers["sides"][codes[0]][PLAIN]["loss"])
     rounds = " and ".join(map(str, numbers["rounds"]))
     return (
-        f"{' '.join(_at_first(numbers, code) for code in codes)} (LoftQ and PiSSA after {rounds} rounds; text: what is added to the "
-        f"base's loss on its own, nats per byte.) {' '.join(_at_last(numbers, code) for code in codes)} {_in_float(numbers)} "
-        f"{_rates(numbers)} {numbers['task']}, r = alpha = {numbers['r']}, {numbers['steps']} steps of {numbers['batch_size']}, "
-        f"{seeds} seeds, {numbers['rounds'][-1]} rounds where trained, blocks of 64; a difference is what every seed sees and what "
-        "exceeds two standard errors of the paired mean. Other ranks, longer training and larger models this does not settle."
+        f"Before training, after {rounds} rounds of LoftQ and PiSSA, RMS error of the weights that act and (in parentheses) what it "
+        f"adds to the base's loss on its own text: {'; '.join(_at_first(numbers, code) for code in codes)}. "
+        f"{' '.join(_at_last(numbers, code) for code in codes)} {_in_float(numbers)} {_rates(numbers)} {numbers['task']}, r = alpha "
+        f"= {numbers['r']}, {numbers['steps']} steps of {numbers['batch_size']}, {seeds} seeds, {numbers['rounds'][-1]} rounds where "
+        "trained, blocks of 64; ±: standard errors; a difference is what every seed sees and what exceeds two of them. Where longer "
+        "training ends, and other ranks and larger models, this does not settle."
     )
 
 
 def _at_first(numbers, code):
-    starts = numbers["starts"][code]
     parts = []
-    for start, found in starts.items():
-        errors = ", ".join(f"{value:.3f}" for value in found["error"])
-        changes = ", ".join(f"{value:+.3f}" for value in found["change"])
-        parts.append(f"{start} {errors} (text {changes})")
-    return f"Over {CODES[code]} the weights that act are off by {'; '.join(parts)}."
+    for start, found in numbers["starts"][code].items():
+        errors = " and ".join(f"{value:.3f}" for value in found["error"])
+        changes = " and ".join(f"{value:+.3f}" for value in found["change"])
+        parts.append(f"{start} {errors} ({changes})")
+    return f"over {CODES[code]} {', '.join(parts)}"
 
 
 def _at_last(numbers, code):
@@ -146,13 +149,20 @@ def _at_last(numbers, code):
     plain = sides[PLAIN]["loss"]
     verdicts = []
     for start in [start for start in sides if start != PLAIN]:
-        loss = sides[start]["loss"]
+        loss, exact = sides[start]["loss"], _exact(sides[start])
         gap = signed(loss, plain)
         if differ(loss, plain):
-            verdicts.append(f"{start} is {'better' if mean(loss) < mean(plain) else 'worse'} ({gap})")
+            verdicts.append(f"{start} is {'better' if mean(loss) < mean(plain) else 'worse'} ({gap}; {exact})")
         else:
-            verdicts.append(f"{start} does not differ ({gap})")
-    return f"After training over {CODES[code]}, against B = 0 at {median(plain):.3f}: {', '.join(verdicts)}."
+            lower = sum(value < 0 for value in differences(loss, plain))
+            verdicts.append(
+                f"{start} is lower in {lower} of {len(loss)} seeds ({gap}; {exact}), which is not called a difference"
+            )
+    return f"After training over {CODES[code]}, against B = 0 at {median(plain):.3f} ({_exact(sides[PLAIN])}): {', '.join(verdicts)}."
+
+
+def _exact(found):
+    return f"{100 * median(found['exact']):.0f}% exact"
 
 
 def _in_float(numbers):

@@ -16,7 +16,7 @@ def side(losses, rate=0.006):
         "curve": [[1.0, loss] for loss in losses],
         "before": [6.0] * 3,
         "loss": losses,
-        "exact": [0.0] * 3,
+        "exact": [0.1, 0.25, 0.3],
     }
 
 
@@ -41,9 +41,10 @@ def numbers(loftq=(0.5, 0.6, 0.7), pissa=(0.3, 0.4, 0.5), pissa_float=(0.35, 0.4
 
 def test_better_and_worse_follow_the_seeds():
     text = caption(numbers())
-    assert "LoftQ does not differ (+0.000 ± 0.000), PiSSA is better (-0.200 ± 0.000)" in text
-    assert "LoftQ is worse (+0.100 ± 0.000)" in caption(numbers(loftq=(0.6, 0.7, 0.8)))
-    assert "PiSSA does not differ" in caption(numbers(pissa=(0.3, 0.4, 0.75)))
+    assert "LoftQ is lower in 0 of 3 seeds (+0.000 ± 0.000; 25% exact), which is not called a difference" in text
+    assert "PiSSA is better (-0.200 ± 0.000; 25% exact)" in text
+    assert "LoftQ is worse (+0.100 ± 0.000;" in caption(numbers(loftq=(0.6, 0.7, 0.8)))
+    assert "PiSSA is lower in 2 of 3 seeds" in caption(numbers(pissa=(0.3, 0.4, 0.75)))
 
 
 def test_the_gain_over_floats_is_set_beside_those_over_the_codes():
@@ -56,7 +57,7 @@ def test_the_gain_over_floats_is_set_beside_those_over_the_codes():
 
 def test_starts_and_rates_are_those_of_the_numbers():
     text = caption(numbers())
-    assert "Over NF2 the weights that act are off by B = 0 0.400 (text +0.200); LoftQ 0.300, 0.200" in text
+    assert "over NF2 B = 0 0.400 (+0.200), LoftQ 0.300 and 0.200 (+0.150 and +0.100)" in text
     assert "NF4 B = 0 0.006, LoftQ 0.006, PiSSA 0.003" in text
 
 
