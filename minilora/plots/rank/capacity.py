@@ -41,11 +41,13 @@ def caption(numbers: dict[str, Any]) -> str:
     first = next(iter(numbers["ranks"].values()))
     level = max(most.values()) / min(most.values())
     how = "in proportion to its parameters" if level < 1.25 else "not in proportion to its parameters"
+    last = [found["bits"][-2:] for found in numbers["ranks"].values()]
+    rising = ", still rising there in every seed" if all(max(before) < min(end) for before, end in last) else ""
     highest = all(found["rate"] == max(found["rates"]) for found in numbers["ranks"].values())
     return (
-        f"An adapter stores at most {', '.join(f'{bits:.2f} (r = {r})' for r, bits in most.items())} bits per trainable parameter "
-        f"(medians; {min(spread):.2f} to {max(spread):.2f} over ranks and seeds), {how}, whatever more is offered "
-        f"(LoRA Without Regret says about 2). "
+        f"An adapter stores up to {', '.join(f'{bits:.2f} (r = {r})' for r, bits in most.items())} bits per trainable parameter "
+        f"(medians; {min(spread):.2f} to {max(spread):.2f} over ranks and seeds), {how}, with up to "
+        f"{numbers['offered'][-1]:g} offered{rising} (LoRA Without Regret says about 2). "
         f"With {numbers['offered'][0]:g} offered {median(first['known'][0]):.0%} of the values are given right at r = "
         f"{next(iter(numbers['ranks']))}, with {numbers['offered'][-1]:g} {median(first['known'][-1]):.0%}. Bits are pairs times (8 - "
         f"cross-entropy in bits); keys of two random bytes, values of one; LoRA on all linear layers of a frozen random network of two "

@@ -24,3 +24,10 @@ def test_equal_bits_are_a_capacity_per_parameter():
 def test_unequal_bits_are_not():
     text = caption(made_up(2.0, 1.0))
     assert "not in proportion" in text and "2.00 (r = 1), 1.00 (r = 2)" in text
+
+
+def test_bits_that_still_rise_at_the_largest_offer_are_said_to():
+    data = made_up(2.0, 2.1)
+    assert "with up to 4 offered, still rising there in every seed (" in caption(data)
+    data["ranks"]["2"]["bits"] = [[2.05] * 3, [2.0, 2.1, 2.1]]
+    assert "with up to 4 offered (" in caption(data)
