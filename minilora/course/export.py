@@ -15,7 +15,7 @@ PAGES = ROOT / "course-pages"  # git ignores it
 _CODE = re.compile(r"(```.*?```|`[^`\n]*`)", re.S)
 _MATH = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$([^$\n]+?)\$(?![\w$])", re.S)
 _PHONE = '<meta name="viewport" content="width=device-width, initial-scale=1">'
-WIDE = 700  # pixels: a wider picture shrunk to a phone's 400 has letters too small to read
+WIDE = 600  # pixels: a wider picture shrunk to a phone's 400 has letters too small to read
 
 
 def mathml(text: str) -> str:

@@ -11,17 +11,21 @@ _MONOSPACED = "font: 12px/1.4 var(--jp-code-font-family, monospace); white-space
 ROOT = Path(__file__).resolve().parents[2]
 
 
-# For a page as `jupyter nbconvert --to html` makes it: code wraps; at phone width tables scroll, pictures shrink, and those
-# that would become illegible (class "wide", see export.py) scroll; in print, folded answers are open.
+# For a page as `jupyter nbconvert --to html` makes it: code wraps, in a table not below the width of a name; text keeps its distance from
+# the code above it; at phone width tables scroll, captions are set smaller, pictures shrink, and those that would become
+# illegible (class "wide", see export.py) scroll; in print, folded answers are open.
 _CSS = """
 .jp-CodeMirrorEditor pre, .jp-OutputArea-output pre, .highlight pre {
   white-space: pre-wrap !important; overflow-wrap: anywhere; word-break: normal !important }
+.jp-RenderedHTMLCommon .highlight { margin-bottom: 1em }
 @media (max-width: 600px) {
   .jp-Notebook { padding: 4px !important } .jp-InputPrompt, .jp-OutputPrompt { display: none !important }
   .jp-Cell { padding: 2px !important } .jp-MarkdownOutput { padding: 2px 6px !important }
   .jp-CodeMirrorEditor pre, .jp-OutputArea-output pre, .highlight pre { font-size: 11px !important }
   .jp-RenderedHTMLCommon table { display: block; max-width: 100%; overflow-x: auto; font-size: 11px }
   .jp-RenderedHTMLCommon pre, .jp-RenderedHTMLCommon code { overflow-wrap: anywhere }
+  .jp-RenderedHTMLCommon td:has(code) { min-width: 9em }
+  .jp-RenderedHTMLCommon blockquote { margin: 4px 0 !important; padding: 0 8px !important; font-size: 13px }
   math[display=block] { overflow-x: auto; font-size: 90% }
   .jp-RenderedImage, .jp-OutputArea-output { overflow-x: auto }
   .jp-RenderedImage img.wide, .jp-OutputArea-output img.wide { min-width: var(--least) }

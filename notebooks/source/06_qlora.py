@@ -21,7 +21,7 @@ import tracemalloc
 import numpy as np
 
 from minilora import (
-    Llama, LlamaConfig, LoraConfig, apply_lora, load_base, merge_lora, quantize, quantize_linears,
+    Llama, LlamaConfig, LoraConfig, apply_lora, generate, load_base, merge_lora, quantize, quantize_linears,
 )  # fmt: skip
 from minilora.adapters import QuantizedLinear, freeze, linear_paths
 from minilora.analysis import saved_bytes, stored_bytes
@@ -331,7 +331,16 @@ table(
 # %% [markdown]
 # ## 7. What it says
 #
-# Held-out numerals, and what the base and an adapter that was trained to the end say to them: beside the base, and merged in each way. (Committed with figure merge_into_4bit, seed 0.)
+# A prompt is laid out as in training, up to `<sep>`, and continued until the end token. Greedily, token by token, what is merged and back in four bits says after its eighty steps:
+
+# %% tags=["rtol=30"]
+prompt = Template().prompt(training[0].input, tokenizer)
+row = generate(model, prompt[None], 12, eos_token_id=tokenizer.eos_token_id)[0]
+answer = tokenizer.decode(row[len(prompt) :])
+print(f"{training[0].input} -> {answer}   wanted: {training[0].target}")
+
+# %% [markdown]
+# Digits and an end: the form is learned first, the value later. Held-out numerals, and what the base and an adapter that was trained to the end say to them: beside the base, and merged in each way. (Committed with figure merge_into_4bit, seed 0.)
 
 # %%
 said = next(a["said"] for a in numbers("merge_into_4bit")["adapters"] if a["rate"] == 0.006)

@@ -107,6 +107,14 @@ table(["loaded as", "the weights take", "peak of the process", "CPU time"], rows
 # ## 2. The same logits
 #
 # The surest test of a model's code: the logits of another program, for the same weights and tokens. Here they are transformers', loaded from a folder that `save_llama` wrote.
+#
+# ```python
+# model = AutoModelForCausalLM.from_pretrained("folder")                # transformers
+# logits = model(ids).logits
+#
+# model = load_llama("folder")                                          # minilora
+# logits, _ = model(ids)
+# ```
 
 # %%
 ours, theirs = smol["logits"]["minilora"], smol["logits"]["transformers"]
@@ -179,6 +187,13 @@ table(
 # ## 4. What each code costs, and a trap
 #
 # Lesson 04 measured errors of weights. A user asks for the loss. Quantize the matrices of all layers, read the same English prose with both models, and take the difference *window by window*: some windows are hard for any model, and pairing removes that.
+#
+# ```python
+# packed, state = bnb.functional.quantize_4bit(w, blocksize=64, quant_type="nf4")     # bitsandbytes
+# w = bnb.functional.dequantize_4bit(packed, state)
+#
+# w = quantize(w, "nf4", block_size=64).dequantize()                                  # minilora
+# ```
 
 # %%
 losses = dict(smol["loss"])
@@ -366,6 +381,14 @@ table(
 
 # %% [markdown]
 # The other two ways out: `save_llama` writes a folder that transformers loads, `merge` puts the adapter into it first.
+#
+# ```python
+# model = model.merge_and_unload()                                      # PEFT
+# model.save_pretrained("merged")
+#
+# merge_lora(model, keep_unmerged=False)                                # minilora
+# save_llama(model, "merged")
+# ```
 
 # %%
 show(save_llama)
@@ -376,6 +399,14 @@ if MODEL:
 # ## 8. How fast it talks
 #
 # Decoding in float32 is bound by memory: each token needs every weight once. That is why fewer bits could be *faster*, not only smaller, if they are decoded in the cache: GPU kernels are. Here NumPy has to make floats of the codes, one pass for each operation.
+#
+# ```python
+# streamer = TextStreamer(tokenizer, skip_prompt=True)                  # transformers
+# model.generate(ids, max_new_tokens=64, do_sample=False, streamer=streamer)
+#
+# for row in stream(model, ids, 64, eos_token_id=tokenizer.eos_token_id):   # minilora
+#     print(tokenizer.decode(row), end="", flush=True)
+# ```
 
 # %%
 rows, speed = [], smol.get("speed", {})

@@ -52,7 +52,10 @@ def png(width):
     return base64.b64encode(b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + struct.pack(">II", width, 100)).decode()
 
 
-@pytest.mark.parametrize(("width", "kept"), [(1000, 'class="wide" style="--least: 700px"'), (600, 'class=""')])
+WIDE = 'class="wide" style="--least: {}px"'
+
+
+@pytest.mark.parametrize(("width", "kept"), [(1000, WIDE.format(700)), (650, WIDE.format(455)), (600, 'class=""')])
 def test_a_wide_picture_is_not_shrunk_to_a_phone(width, kept):
     book = notebook()
     book.cells[2].outputs[0].data["image/png"] = png(width)
