@@ -101,7 +101,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     length.add_argument("--epochs", type=float, metavar="X", help="passes over the data, instead of --max-steps")
     _option(training, "batch_size", int, "rows in a batch")
     _option(training, "gradient_accumulation_steps", int, "batches that make one step")
-    rates = f"the peak rate (default: what suits the method, {methods.shown_rates()})"
+    rates = (
+        f"the peak rate (default: what suits the method, {methods.shown_rates()}; but for LoRA's, swept in 120 steps of "
+        "16 rows)"
+    )
     training.add_argument("--learning-rate", type=float, metavar="X", help=rates)
     training.add_argument("--lr-scheduler-type", choices=("cosine", "linear", "constant"), help="(default: cosine)")
     training.add_argument("--warmup-steps", type=int, metavar="N", help="(default: a twentieth of the steps)")

@@ -15,7 +15,8 @@ FOLLOWS = {"lora": {"lora_alpha": "r"}}  # the recipe has alpha = r: --r alone c
 DECAY = 0.5  # the same recipe's; see default_decay
 RATE = 6e-3  # LoRA's, the same recipe's
 # Where finetune's rate starts with what is not LoRA: the middle of the best on the three sets of figures/methods.json, under its
-# names (swept on the base in 120 steps of 16 records; another model may need another).
+# names. Those come from 120 steps of 16 records on the base, not from finetune's own 600 steps of 32 (for which LoRA's recipe was
+# chosen): longer runs may want another, and so may another model.
 LEARNING_RATES = {
     "bottleneck": 0.012,
     "prefix": 0.2,
