@@ -17,9 +17,6 @@ from minilora.machine import pieces, threads
 from minilora.quant.affine import AFFINE, AFFINE_BOOK
 from minilora.quant.tensor import QuantizedTensor
 
-CHUNK = 2**18  # values that are floats at one time: a MB, about what an L2 cache holds
-
-
 Shares = tuple[list[Callable[[], None]], Callable[[], None]]
 
 
@@ -37,8 +34,11 @@ def matvec(q: QuantizedTensor) -> "BlockMatrix | None":
 class BlockMatrix:
     """A matrix W (out, in) whose blocks of `b` values are multiplied first and scaled afterwards.
 
-    `bytes`: the codes, block by block along `in`. `scales`: (blocks, out). `nbytes`: what it holds beside q.
+    `bytes`: the codes, block by block along `in`. `scales`: (blocks, out). `nbytes`: what it holds beside q. `chunk`: how many
+    values are floats at one time in one thread and in several: a MB, about what an L2 cache holds.
     """
+
+    chunk = 2**18, 2**18
 
     def __init__(self, q: QuantizedTensor):
         self.b, (self.out, columns) = q.block_size, q.shape
@@ -59,8 +59,9 @@ class BlockMatrix:
             np.sum(sums, axis=0, out=out)
             self._shift(x, out)
 
-        height = min(self.out, max(1, CHUNK // self.b))
-        rows, some = pieces(self.out, height), pieces(blocks, _even(blocks, max(1, CHUNK // (self.b * height))))
+        chunk = self.chunk[threads() > 1]
+        height = min(self.out, max(1, chunk // self.b))
+        rows, some = pieces(self.out, height), pieces(blocks, _even(blocks, max(1, chunk // (self.b * height))))
         return [partial(of, *part) for part in product(some, rows)], finish
 
     def _ordered(self, codes: np.ndarray) -> np.ndarray:
@@ -80,7 +81,13 @@ class BlockMatrix:
 
 
 class CodedMatrix(BlockMatrix):
-    """W in any code of four bits: two bytes are looked up as four floats, or one as two.    bytes: (blocks, out, b/2)"""
+    """W in any code of four bits: two bytes are looked up as four floats, or one as two.    bytes: (blocks, out, b/2)
+
+    One thread takes half a MB of floats at a time, for the table of two bytes, a MB itself, should stay in the cache beside them.
+    For several, fewer calls count more: between any two of them a thread waits for Python's lock.
+    """
+
+    chunk = 2**17, 2**18
 
     def __init__(self, q: QuantizedTensor):
         super().__init__(q)

@@ -17,7 +17,8 @@ from minilora.quant.matvec import matvec
     ids=["nf4", "nf4, double", "fp4", "int4", "affine"],
 )
 def test_it_is_the_decoded_product(rng, monkeypatch, threads, chunk, rows, block_size, code, settings):
-    monkeypatch.setattr(module, "CHUNK", chunk)
+    for kind in (module.CodedMatrix, module.AffineMatrix):
+        monkeypatch.setattr(kind, "chunk", (chunk, chunk))
     monkeypatch.setenv("OMP_NUM_THREADS", threads)
     w = (rng.standard_normal((21, 48)) + 0.5).astype(np.float32)
     q = quantize(w, code, block_size=block_size, **settings)
