@@ -312,8 +312,8 @@ def rounded_back(size=0.05, code="nf4"):
 draw("merge_into_4bit")
 
 # %% [markdown]
-# Mind the right panel. A *large* adapter does better on the decoded weights it was trained on, even rounded again, than on the original ones, even in float: part of what it learned is to make up for the errors of its base, and on other weights that part is wrong. So "merge the
-# QLoRA adapter into the 16-bit model" is not what it was trained for.
+# Mind the right panel. A *large* adapter does better on the decoded weights it was trained on than on the original ones, in float and quantized alike; rounded again, it is level with the original ones in float. Part of what it learned is to make up for the errors of its base, and on other
+# weights that part is wrong. So "merge the QLoRA adapter into the 16-bit model" is not what it was trained for.
 #
 # In code, the exact one is `merge_lora(model)`. Quantizing again is a second, explicit line, so that nobody does it by accident:
 

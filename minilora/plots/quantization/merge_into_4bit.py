@@ -1,11 +1,12 @@
 """Share of an update that a merge into four bits keeps, the share of what it had learned, and whole adapters in four ways."""
 
 from collections.abc import Sequence
-from statistics import mean
+from statistics import mean, median
 from typing import Any
 
 from matplotlib.axes import Axes
 
+from minilora.plots.pairs import differ, signed
 from minilora.plots.style import CODES, EASY, HARD, INK, band, color, label
 
 LAYOUT = {"nrows": 1, "ncols": 3, "figsize": (16, 5), "width_ratios": (1.1, 1.1, 1)}
@@ -106,8 +107,7 @@ def caption(numbers: dict[str, Any]) -> str:
         low, high = format(min(values), form), format(max(values), form)
         return low if low == high else f"{low} to {high}"
 
-    beside, again, original, onto = (", ".join(f"{100 * a['ways'][way]['exact']:.1f}" for a in whole) for way in WAYS)
-    better = sum(a["ways"]["requantized"]["loss"] < a["ways"]["original requantized"]["loss"] for a in whole)
+    beside, again, original, onto = (_exact(whole, way) for way in WAYS)
     return (
         f"Merged into an NF4 base and quantized again, a random update of rank {numbers['r']} keeps {random} (share of the "
         f"update, mean of {len(nf4[0])} seeds). Of the smallest trained adapters ({span(smallest, lambda a: a['size'], '.3f')}) that "
@@ -115,7 +115,25 @@ def caption(numbers: dict[str, Any]) -> str:
         f"weights, then quantized, {span(smallest, lambda a: gain_kept(a, 'original requantized'))}: decoded weights lie on the "
         f"code's values and are rounded back, the original ones do not. Trained to the end ({_size(whole)}), on {whole[0]['task']}, "
         f"exact answers are {beside} % beside or merged in float, {again} % quantized again, {original} % merged onto the original "
-        f"in float, {onto} % then quantized; quantizing again is the better of the two in {better} of {len(whole)} seeds: a large "
-        f"adapter has learned to make up for the errors of the base that it was trained on. {len(smallest)} seeds each, NF4 with "
-        "double quantization in blocks of 64, one task."
+        f"in float, {onto} % then quantized (medians, and all seeds). {_comparison(whole)} {len(smallest)} seeds each, NF4 with double "
+        "quantization in blocks of 64, one task; ±: standard errors; a difference is what every seed sees and what exceeds two of them."
+    )
+
+
+def _exact(adapters, way):
+    exact = sorted(100 * a["ways"][way]["exact"] for a in adapters)
+    return f"{median(exact):.1f} ({exact[0]:.1f} to {exact[-1]:.1f})"
+
+
+def _comparison(whole):
+    """Whether the base that a large adapter was trained on is better to it than the original, with and without rounding."""
+    parts, known = [], True
+    for one, other in (("beside", "original"), ("requantized", "original requantized")):
+        losses = [[a["ways"][way]["loss"] for a in whole] for way in (one, other)]
+        known = known and differ(*losses) and mean(losses[0]) < mean(losses[1])
+        parts.append(signed(*losses))
+    why = "large adapters have learned to make up for the errors of their base" if known else "not a difference in both"
+    return (
+        f"On the base that they were trained on their loss differs from that on the original by {parts[0]} in float, {parts[1]} "
+        f"quantized: {why}."
     )

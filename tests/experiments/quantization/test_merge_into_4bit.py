@@ -54,8 +54,28 @@ def test_merging_beside_is_the_adapter_itself(numbers):
     assert result["ways"]["beside"]["loss"] == pytest.approx(trainer.evaluate()["loss"], rel=1e-4)
 
 
-def test_the_caption_takes_its_numbers_from_the_numbers(numbers):
-    assert "a random update of rank 8 keeps 0.02 at |dW|/|W| = 0.01, 0.84 at |dW|/|W| = 0.1" in caption(numbers)
+@pytest.fixture
+def two_seeds(numbers):
     other = copy.deepcopy(numbers)
-    other["shares"]["nf4"] = [[0.5], [0.75]]
-    assert "keeps 0.50 at |dW|/|W| = 0.01, 0.75 at" in caption(other)
+    other["adapters"] = [other["adapters"][0], copy.deepcopy(other["adapters"][0])]
+    for i, adapter in enumerate(other["adapters"]):
+        for place, way in enumerate(merge_into_4bit.WAYS):
+            adapter["ways"][way] = {"loss": 0.2 + 0.01 * i + 0.1 * place, "exact": 0.9 - 0.1 * i - 0.2 * place}
+    return other
+
+
+def test_the_caption_takes_its_numbers_from_the_numbers(two_seeds):
+    text = caption(two_seeds)
+    assert "a random update of rank 8 keeps 0.02 at |dW|/|W| = 0.01, 0.84 at |dW|/|W| = 0.1" in text
+    assert (
+        "exact answers are 85.0 (80.0 to 90.0) % beside or merged in float, 65.0 (60.0 to 70.0) % quantized again"
+        in text
+    )
+    two_seeds["shares"]["nf4"] = [[0.5], [0.75]]
+    assert "keeps 0.50 at |dW|/|W| = 0.01, 0.75 at" in caption(two_seeds)
+
+
+def test_the_base_of_the_training_is_called_better_only_where_it_is(two_seeds):
+    assert "by -0.200 ± 0.000 in float, -0.200 ± 0.000 quantized: large adapters have learned" in caption(two_seeds)
+    two_seeds["adapters"][1]["ways"]["original"]["loss"] = 0.1  # better than beside: the seeds do not agree
+    assert "quantized: not a difference in both" in caption(two_seeds)
