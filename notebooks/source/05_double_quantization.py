@@ -209,6 +209,14 @@ table(
 # A scale that is off by 1 % moves a block's weights by 1 %; their rounding error is 9 %. Errors add in squares, so the second quantization disappears in the first. The
 # offset does more for the scales than the choice of the map. On these scales plain int8 does best: they are much alike, and few lie near the offset's zero, where the dynamic map is fine.
 #
+# And on real scales, those of the base, and on scales among which outliers stand? (Committed numbers.)
+
+# %%
+draw("scale_codecs")
+
+# %% [markdown]
+# The base's scales are like those of normal weights, and the order is the same: int8, the dynamic map, E4M3. With outliers int8 is last by far: one large scale stretches its even steps for 256 of them, while a map that is dense near zero still tells the small ones apart. That is what the dynamic map is insurance against.
+#
 # ## 8. Gigabytes
 
 # %%

@@ -7,13 +7,14 @@ from minilora import quantize
 from minilora.interop.bitsandbytes import from_bitsandbytes, to_bitsandbytes
 
 # Mean absolute and mean relative error on N(0, 1), as bitsandbytes publishes them in tests/test_functional.py
-# (test_4bit_quant): averages over a thousand matrices of 1024 x 1024 for each cell.
-BLOCKS = (64, 128, 256, 512, 1024, 2048, 4096)
+# (test_4bit_quant): averages over a thousand matrices of 1024 x 1024 for each cell. Blocks of 32 came later; their absolute
+# errors are those in the description of its pull request 1854 (1024 x 1024, a thousand runs; relative ones it does not give).
+BLOCKS = (32, 64, 128, 256, 512, 1024, 2048, 4096)
 PUBLISHED = {
-    ("fp4", "absolute"): (0.096545, 0.102947, 0.108685, 0.114087, 0.119312, 0.124460, 0.129573),
-    ("fp4", "relative"): (0.260130, 0.275734, 0.289842, 0.302852, 0.314982, 0.326402, 0.337228),
-    ("nf4", "absolute"): (0.072792, 0.076835, 0.080326, 0.083535, 0.086603, 0.089592, 0.092537),
-    ("nf4", "relative"): (0.203299, 0.215252, 0.226044, 0.236021, 0.245365, 0.254146, 0.262457),
+    ("fp4", "absolute"): (0.088918, 0.096545, 0.102947, 0.108685, 0.114087, 0.119312, 0.124460, 0.129573),
+    ("fp4", "relative"): (None, 0.260130, 0.275734, 0.289842, 0.302852, 0.314982, 0.326402, 0.337228),
+    ("nf4", "absolute"): (0.067750, 0.072792, 0.076835, 0.080326, 0.083535, 0.086603, 0.089592, 0.092537),
+    ("nf4", "relative"): (None, 0.203299, 0.215252, 0.226044, 0.236021, 0.245365, 0.254146, 0.262457),
 }
 
 
@@ -27,9 +28,11 @@ def normal():
 def test_errors_are_the_published_ones(normal, code, block_size):
     error = np.abs(quantize(normal, code, block_size=block_size).dequantize() - normal)
     for kind, values in (("absolute", error), ("relative", error / (np.abs(normal) + 1e-8))):
+        published = PUBLISHED[code, kind][BLOCKS.index(block_size)]
+        if published is None:
+            continue
         blocks = values.reshape(-1, block_size).mean(axis=1)  # independent of one another, the values in one are not
         sigma = blocks.std() / np.sqrt(blocks.size)
-        published = PUBLISHED[code, kind][BLOCKS.index(block_size)]
         assert abs(blocks.mean() - published) < 3.5 * sigma, kind
         assert sigma < 0.005 * published  # so that an error 2 % off would fail
 
