@@ -339,7 +339,7 @@ draw("rate_by_rank")
 # %% [markdown]
 # **Evidence.** The figure above, three seeds: each rank has its own valley, LoRA's to the right of full fine-tuning's. At alpha = r the valley moves left as r grows; at a fixed alpha = 32 it stays; with rsLoRA it moves less than at alpha = r ([03, section 7](03_rank.ipynb)).
 #
-# **They go on to ask.** One rate for A and B? LoRA+ (arXiv 2402.12354) gives B about 16 times A's; on the base that was better in each of three seeds, in short runs (figure loraplus).
+# **They go on to ask.** One rate for A and B? LoRA+ (arXiv 2402.12354) gives B about 16 times A's; on the base that was better than one rate in each of five seeds, in short runs, 64 times did about as well, and with 4 and 256 some seeds were no better (figure loraplus).
 #
 # **Wrong answers.** "The same as for full fine-tuning": then LoRA looks worse than it is. "Few parameters, so any rate goes": see Q40. "A small r bears high rates less": the reverse; at alpha = r the best rate of r = 1 is several times that of r = 64.
 

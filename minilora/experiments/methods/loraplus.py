@@ -14,13 +14,13 @@ TOLERANCE = TRAINED | {"overrides": {"/best|/sweep": {"rtol": 3.0, "atol": 0.5}}
 class Config:
     """`rates`: those of A. B learns at ratio times that (Hayou et al. 2024, arXiv 2402.12354, recommend about 16)."""
 
-    ratios: tuple[float, ...] = (1.0, 4.0, 16.0)
-    rates: tuple[float, ...] = (0.00075, 0.0015, 0.003, 0.006, 0.012)
+    ratios: tuple[float, ...] = (1.0, 4.0, 16.0, 64.0, 256.0)
+    rates: tuple[float, ...] = (0.0001, 0.0002, 0.0004, 0.0008, 0.0015, 0.003, 0.006, 0.012)
     task: str = "roman"
     settings: Settings = LORA
     steps: int = 120
     batch_size: int = 16
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
 
 
 def run(config: Config = Config(), each: Callable = map) -> dict:
@@ -41,6 +41,8 @@ def run(config: Config = Config(), each: Callable = map) -> dict:
     return {
         "task": config.task,
         "steps": config.steps,
+        "batch_size": config.batch_size,
+        "r": dict(config.settings)["r"],
         "ratios": list(config.ratios),
         "rates": list(config.rates),
         "sweep": [list(sweep[ratio].values()) for ratio in config.ratios],

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from minilora.plots.style import HARD, INK, median
 
-LAYOUT = {"nrows": 1, "ncols": 2, "figsize": (12, 4.8), "width_ratios": (1.5, 1)}
+LAYOUT = {"nrows": 1, "ncols": 2, "figsize": (13.5, 4.8), "width_ratios": (1.7, 1)}
 
 
 def draw(axes: Sequence[Axes], numbers: dict[str, Any]) -> None:
@@ -41,31 +41,46 @@ def draw(axes: Sequence[Axes], numbers: dict[str, Any]) -> None:
 
 def caption(numbers: dict[str, Any]) -> str:
     """The finding, in numbers."""
-    middle = {ratio: median(best["loss"]) for ratio, best in zip(numbers["ratios"], numbers["best"], strict=True)}
     by_ratio = dict(zip(numbers["ratios"], numbers["best"], strict=True))
-    plain, ratio = by_ratio[1.0], min(middle, key=middle.get)
-    best = by_ratio[ratio]
-    if ratio == 1.0:
-        finding = "No ratio beats plain LoRA (ratio 1)"
-    elif max(best["loss"]) < min(plain["loss"]):
-        finding = f"A ratio of {ratio:g} beats plain LoRA in every seed ({_spread(best)} against {_spread(plain)})"
-    else:
-        finding = (
-            f"A ratio of {ratio:g} has the least median, but its seeds and plain LoRA's overlap ({_spread(best)} against "
-            f"{_spread(plain)})"
-        )
+    middle = {ratio: median(best["loss"]) for ratio, best in by_ratio.items()}
     listed = ", ".join(f"{r:g}: {loss:.3f} at A {by_ratio[r]['rate']:g}" for r, loss in middle.items())
-    rates, seeds = [best["rate"] for best in numbers["best"]], len(plain["loss"])
+    rates, seeds = [best["rate"] for best in numbers["best"]], len(numbers["best"][0]["loss"])
     falls = all(later < earlier for earlier, later in itertools.pairwise(rates))
     why = (
         " The best rate of A falls as the ratio grows, so ratios compared at one rate of A would measure the rate."
         * falls
     )
+    ends = [f"{r:g}" for r, best in by_ratio.items() if best["rate"] in (numbers["rates"][0], numbers["rates"][-1])]
+    open_end = f" The best rate of {', '.join(ends)} stands at an end of the rates tried." if ends else ""
     return (
-        f"{finding}. Median held-out loss on {numbers['task']} by ratio, each at its best rate: {listed}.{why} {numbers['steps']} "
-        f"steps, {seeds} seeds at the best rates, the first of them for the map. How the gain grows with the model (Hayou et al. 2024 "
-        "report 1 to 2 % and up to twice the speed on large ones) or shrinks with longer training this does not settle."
+        f"{finding(by_ratio)}. Median held-out loss on {numbers['task']} by ratio, each at its best rate: {listed}.{why}{open_end} "
+        f"LoRA with r = {numbers['r']} on all linear layers, {numbers['steps']} steps of batch {numbers['batch_size']} each, {seeds} seeds "
+        "at the best rates, the first of them for the map. How the gain grows with the model "
+        "(Hayou et al. 2024 report 1 to 2 % and up to twice the speed on large ones) or shrinks with longer training this does not settle."
     )
+
+
+def finding(by_ratio: dict[float, dict[str, Any]]) -> str:
+    """Which ratios beat plain LoRA in every seed, which has the least median, and from which others its seeds do not tell it."""
+    ratio = min(by_ratio, key=lambda r: median(by_ratio[r]["loss"]))
+    plain, best = by_ratio[1.0], by_ratio[ratio]
+    if ratio == 1.0:
+        return "No ratio beats plain LoRA (ratio 1)"
+    apart = [r for r, other in by_ratio.items() if max(other["loss"]) < min(plain["loss"])]
+    listed = " and ".join(f"of {r:g} ({_spread(by_ratio[r])})" for r in apart)
+    said = (
+        f"A ratio {listed} beats plain LoRA ({_spread(plain)}) in every seed"
+        if apart
+        else "No ratio beats plain LoRA in every seed"
+    )
+    if ratio not in apart:
+        said += f"; {ratio:g} has the least median, but its seeds and plain LoRA's overlap ({_spread(best)} against {_spread(plain)})"
+    ties = [r for r, other in by_ratio.items() if r not in (1.0, ratio) and min(other["loss"]) <= max(best["loss"])]
+    if ties:
+        said += f"; {ratio:g} is not told from {', '.join(f'{r:g}' for r in ties)} by the seeds, so which ratio is best is not settled"
+    if ratio == max(by_ratio):
+        said += f"; {ratio:g} is the largest that was tried"
+    return said
 
 
 def _spread(best):

@@ -21,7 +21,7 @@ def test_every_pair_is_run_and_each_ratio_again_at_its_best():
     pairs = {(item.loraplus_lr_ratio, item.learning_rate) for item in asked}
     assert pairs == {(ratio, rate) for ratio in config.ratios for rate in config.rates}
     assert [len(row) for row in numbers["sweep"]] == [len(config.rates)] * len(config.ratios)
-    assert [best["rate"] for best in numbers["best"]] == [0.006, 0.003, 0.00075]
+    assert [best["rate"] for best in numbers["best"]] == [0.006, 0.003, 0.0008, 0.0002, 0.0001]
     assert all(len(best["loss"]) == len(best["exact"]) == len(config.seeds) for best in numbers["best"])
     assert numbers["sweep"][0][-1] is None
 
