@@ -10,7 +10,7 @@ from minilora.adapters import linear_paths, quantize_linears
 from minilora.analysis import stored_bytes
 from minilora.assets import load_base
 from minilora.experiments.finetuning import TOLERANCE as TRAINED
-from minilora.experiments.finetuning import Run, settings, train
+from minilora.experiments.finetuning import Run, settings
 from minilora.experiments.own_text import TextRun, train_on_text
 from minilora.experiments.quantization.quantized_loss import held_out, standard_error, window_losses
 from minilora.experiments.sweep import tune
@@ -48,7 +48,7 @@ STORAGES = (
     Storage("nf3"),
     Storage("nf2"),
 )
-SWEPT = (Storage(), Storage("nf4"), Storage("nf2"))
+THREE = (Storage(), Storage("nf4"), Storage("nf2"))
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,6 @@ class Study:
     r: int
     rate: float
     steps: int
-    seeds: tuple[int, ...] = (0, 1, 2)
     storages: tuple[Storage, ...] = STORAGES
     eval_steps: int = 0
 
@@ -71,32 +70,28 @@ class Study:
 
 @dataclass(frozen=True)
 class Config:
-    """`swept`: the storages whose rate is swept, with the seed 0, in each study; the others train at the best rate of `like`.
-
-    `own_text`: training on the base's own text, of what is swept, with `text_seeds`.
-    """
+    """`own_text`: training on the base's own text, over `text_storages`. Every sweep has the first of the `seeds`."""
 
     studies: tuple[Study, ...] = (
-        Study("roman", 8, 0.006, 500, seeds=(0, 1, 2, 3, 4), eval_steps=50),
+        Study("roman", 8, 0.006, 500, eval_steps=50),
         Study("dates", 8, 0.006, 250, eval_steps=25),
-        Study("roman", 1, 0.012, 500, storages=SWEPT),
-        Study("roman", 32, 0.003, 500, storages=SWEPT),
+        Study("roman", 1, 0.012, 500, storages=THREE),
+        Study("roman", 32, 0.003, 500, storages=THREE),
     )
-    swept: tuple[Storage, ...] = SWEPT
-    like: Storage = Storage("nf4")
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     batch_size: int = 16
     reach: int = 1
     windows: int = 96
     own_text: TextRun = TextRun(0.003, 0)
-    text_seeds: tuple[int, ...] = (0, 1, 2)
+    text_storages: tuple[Storage, ...] = THREE
 
 
 def run(config: Config = Config(), each: Callable = map) -> dict:
     """ "bases": of each storage the "bytes" of the whole base and the "bits" per parameter of its linear layers, both counted,
     and "text", what it adds to the untrained base's loss on its own held-out text ("change", "standard_error", paired over
     windows). "studies": by name, with "task", "r", "steps", trained "parameters", "steps_read" and of each storage the "best"
-    rate, "rates" and "sweep" (losses, empty where it was not swept), and lists over seeds: "before", "loss", "exact" and
-    "curve", the losses at "steps_read". "own_text": the same of training on the base's own text, without a curve.
+    rate, "rates" and "sweep" (their losses), and lists over seeds: "before", "loss", "exact" and "curve", the losses at
+    "steps_read". "own_text": the same of training on the base's own text, without a curve.
     """
     names = list(dict.fromkeys(storage for study in config.studies for storage in study.storages))
     alone = dict(zip(names, each(base_alone, [(storage, config.windows) for storage in names]), strict=True))
@@ -138,12 +133,11 @@ def quantized(model: Llama, storage: Storage) -> Llama:
 
 
 def on_text(config: Config, each: Callable) -> dict[str, Any]:
-    """LoRA on the base's own text over each storage that is swept, at its best rate."""
+    """LoRA on the base's own text over some storages, each at its best rate."""
     run = config.own_text
-    sides = {storage.name: replace(run, code=storage.code) for storage in config.swept}
-    options = {"seeds": config.text_seeds, "sweep_seed": config.text_seeds[0], "reach": config.reach}
+    sides = {storage.name: replace(run, code=storage.code) for storage in config.text_storages}
     storages = {}
-    for name, side in tune(sides, each, function=train_on_text, **options).items():
+    for name, side in tuned(sides, config, each, function=train_on_text).items():
         results = side["around"][0]["results"]
         storages[name] = {"best": side["best"], "rates": side["rates"], "sweep": side["loss"]} | {
             key: [result[key] for result in results] for key in ("before", "loss")
@@ -152,21 +146,13 @@ def on_text(config: Config, each: Callable) -> dict[str, Any]:
 
 
 def trained(config: Config, each: Callable) -> dict[str, Any]:
-    """All studies: first the sweeps, then every seed of every storage at its rate."""
-    starts = {(study, s): one_run(study, s, config) for study in config.studies for s in study.storages}
-    swept = {key: start for key, start in starts.items() if key[1] in config.swept}
-    tuned = tune(swept, each, seeds=(0,), sweep_seed=0, reach=config.reach)
-    best = {(study, s): tuned[study, s if s in config.swept else config.like]["best"] for study, s in starts}
-    wanted = {
-        key: [replace(start, learning_rate=best[key], seed=seed) for seed in key[0].seeds]
-        for key, start in starts.items()
+    """All studies: every storage is swept, then trained with all seeds at its best rate."""
+    sides = {
+        (study, storage): one_run(study, storage, config) for study in config.studies for storage in study.storages
     }
-    done = {replace(starts[key], learning_rate=best[key]): tuned[key]["around"][0]["results"][0] for key in tuned}
-    missing = [run for runs in wanted.values() for run in runs if run not in done]
-    done |= dict(zip(missing, each(train, missing), strict=True))
     studies: dict[str, Any] = {}
-    for (study, storage), runs in wanted.items():
-        results = [done[run] for run in runs]
+    for (study, storage), side in tuned(sides, config, each).items():
+        results = side["around"][0]["results"]
         numbers = studies.setdefault(
             study.name,
             {
@@ -178,9 +164,8 @@ def trained(config: Config, each: Callable) -> dict[str, Any]:
                 "storages": {},
             },
         )
-        side = tuned.get((study, storage), {"rates": [], "loss": []})
         numbers["storages"][storage.name] = {
-            "best": best[study, storage],
+            "best": side["best"],
             "rates": side["rates"],
             "sweep": side["loss"],
             "curve": [[point["loss"] for point in result["curve"]] for result in results],
@@ -188,12 +173,17 @@ def trained(config: Config, each: Callable) -> dict[str, Any]:
     return studies
 
 
+def tuned(sides: dict, config: Config, each: Callable, **options: Any) -> dict:
+    """`tune` with the seeds of the config; the first one's sweep counts among them."""
+    return tune(sides, each, seeds=config.seeds, sweep_seed=config.seeds[0], reach=config.reach, **options)
+
+
 def one_run(study: Study, storage: Storage, config: Config) -> Run:
-    """Where the sweep of one storage begins, with the seed 0."""
+    """Where the sweep of one storage begins, with the first seed."""
     return Run(
         study.task,
         study.rate,
-        0,
+        config.seeds[0],
         settings=settings(r=study.r, lora_alpha=study.r, target_modules="all-linear"),
         code=storage.code,
         double_quant=storage.double_quant,

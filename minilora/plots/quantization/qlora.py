@@ -20,6 +20,7 @@ LOOKS = {
 }
 TASKS = {"roman": (HARD, "o"), "dates": (EASY, "s")}
 ENOUGH = 5  # seeds for a difference to be claimed
+CLOSE = 1.2  # losses of one seed within this factor of each other do not tell two rates apart
 LINES = ("-", "--", ":", "-.")  # studies, in the panel of the sweeps
 
 
@@ -133,14 +134,12 @@ def draw_sweeps(ax: Axes, numbers: dict[str, Any]) -> None:
     """Loss against the rate in every sweep; a ring around the best."""
     for line, (title, study) in zip(LINES, numbers["studies"].items(), strict=False):
         for name, found in study["storages"].items():
-            if found["rates"]:
-                losses = [float("nan") if loss is None else loss for loss in found["sweep"]]
-                ax.plot(found["rates"], losses, line, color=LOOKS[name][0], marker=".", linewidth=1.3)
-                least = losses[found["rates"].index(found["best"])]
-                ax.plot(found["best"], least, "o", color=LOOKS[name][0], markerfacecolor="none", markersize=9)
+            losses = [float("nan") if loss is None else loss for loss in found["sweep"]]
+            ax.plot(found["rates"], losses, line, color=LOOKS[name][0], marker=".", linewidth=1.3)
+            least = losses[found["rates"].index(found["best"])]
+            ax.plot(found["best"], least, "o", color=LOOKS[name][0], markerfacecolor="none", markersize=9)
         ax.plot([], [], line, color=INK, label=title)
-    swept = {name: None for s in numbers["studies"].values() for name, f in s["storages"].items() if f["rates"]}
-    for name in swept:
+    for name in numbers["bases"]:
         ax.plot([], [], "o", color=LOOKS[name][0], label=LOOKS[name][1])
     rates = {rate for s in numbers["studies"].values() for f in s["storages"].values() for rate in f["rates"]}
     log2_axis(ax, sorted(rates), rotation=60)
@@ -151,8 +150,8 @@ def draw_sweeps(ax: Axes, numbers: dict[str, Any]) -> None:
     ax.set_xlabel("learning rate (rings: the best)")
     ax.set_ylabel("held-out loss, nats per byte")
     ax.set_title("Loss against rate, seed 0")
-    ax.set_ylim(bottom=0.006)
-    ax.legend(fontsize=8, ncols=2, loc="lower right")
+    ax.set_ylim(bottom=0.002)
+    ax.legend(fontsize=8, ncols=2, loc="lower center")
 
 
 def caption(numbers: dict[str, Any]) -> str:
@@ -162,14 +161,13 @@ def caption(numbers: dict[str, Any]) -> str:
     texts = ", ".join(
         f"{LOOKS[name][1]} {found['text']['change']:+.3f}" for name, found in bases.items() if name != "float32"
     )
-    seeds = ", ".join(f"{_seeds(study)} seeds on {study['task']}" for study in studies)
     return (
         f"Stored in NF4 the base takes {_megabytes(bases['nf4'])} instead of {_megabytes(bases['float32'])} "
         f"({_megabytes(bases['nf4 double'])} with double quantization, {_megabytes(bases['nf2'])} in NF2). Untrained, quantizing "
         f"adds to the loss on its own text: {texts}. {_own_text(numbers)} {' '.join(map(_finding, studies))} "
-        f"{_ranks(numbers, studies[0])} {_rates(numbers)} {seeds}, {min(map(_seeds, numbers['studies'].values()))} at the other "
-        f"ranks; batch {numbers['batch_size']}, alpha = r, blocks of 64; a difference is what every seed sees and what exceeds two "
-        "standard errors of the paired mean. One small model, and two tasks that it did not know; tasks that ask for what it knows "
+        f"{_ranks(numbers, studies[0])} {_rates(numbers)} {_seeds(studies[0])} seeds, batch {numbers['batch_size']}, alpha = r, "
+        "blocks of 64; ±: standard errors; a difference is what every seed sees and what exceeds two standard errors of the paired "
+        "mean. One small model, and two tasks that it did not know; tasks that ask for what it knows "
         "this does not settle."
     )
 
@@ -212,7 +210,23 @@ def _finding(study):
         f"float32 ({_exact(reference)} exact), {median(own['nf4']['loss']):.3f} over NF4 ({_exact(own['nf4'])}), "
         f"{median(own['nf2']['loss']):.3f} over NF2 ({_exact(own['nf2'])}; untrained {before:+.2f} from float32); mean "
         f"difference to float32: {', '.join(f'{LOOKS[name][1]} {gap}' for name, gap in gaps.items())}: "
-        f"{verdict or none}."
+        f"{verdict or none}{_flat(own, apart)}."
+    )
+
+
+def _flat(own, apart):
+    """Who trained at another rate than float32 that its sweep hardly tells from float32's: there the rate may be the reason."""
+    rate, flat = own["float32"]["best"], []
+    for name in apart:
+        swept = dict(zip(own[name]["rates"], own[name]["sweep"], strict=True))
+        if own[name]["best"] != rate and (swept.get(rate) or float("inf")) < CLOSE * swept[own[name]["best"]]:
+            flat.append(name)
+    if not flat:
+        return ""
+    one = len(flat) == 1
+    return (
+        f" ({_and(flat)} at {'a rate' if one else 'rates'} that {'its sweep hardly tells' if one else 'their sweeps hardly tell'} "
+        "from float32's, so the rate may be the reason)"
     )
 
 
@@ -229,14 +243,15 @@ def _ranks(numbers, main):
 
 
 def _rates(numbers):
-    """Best rates of what was swept; once where all agree."""
+    """The best rate of every sweep; once where several agree."""
     parts = []
     for title, study in (*numbers["studies"].items(), ("own text", numbers["own_text"])):
-        best = {name: found["best"] for name, found in study["storages"].items() if found["rates"]}
-        same = len(set(best.values())) == 1
-        listed = ", ".join(f"{LOOKS[name][1]} {rate:g}" for name, rate in best.items())
-        parts.append(f"{title}: {next(iter(best.values())):g} for all" if same else f"{title}: {listed}")
-    return f"Best rates (factor 2, seed 0; the other codes at NF4's): {'; '.join(parts)}."
+        best: dict[float, list[str]] = {}
+        for name, found in study["storages"].items():
+            best.setdefault(found["best"], []).append(name)
+        listed = ", ".join(f"{rate:g} for {_and(names) if len(best) > 1 else 'all'}" for rate, names in best.items())
+        parts.append(f"{title}: {listed}")
+    return f"Best rates (factor 2, seed 0): {'; '.join(parts)}."
 
 
 def _by_rank(numbers, main):

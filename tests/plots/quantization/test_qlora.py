@@ -8,7 +8,7 @@ from matplotlib import pyplot as plt
 from minilora.plots.quantization.qlora import LAYOUT, LOOKS, caption, draw
 
 
-def entry(losses, before, rates=()):
+def entry(losses, before, rates=(0.006, 0.012)):
     return {
         "best": 0.006,
         "rates": list(rates),
@@ -24,15 +24,15 @@ def study(task, r, names, two_bits, before=8.0):
     floats = [0.10, 0.12, 0.11, 0.10, 0.12]
     seeds = len(two_bits)
     found = {name: entry([0.11, 0.115, 0.105, 0.11, 0.11][:seeds], 6.0) for name in names}
-    found["float32"] = entry(floats[:seeds], 6.0, (0.006, 0.012))
-    found["nf4"] = entry([0.11, 0.11, 0.12, 0.11, 0.11][:seeds], 6.0, (0.006, 0.012))
-    found["nf2"] = entry(two_bits, before, (0.006, 0.012))
+    found["float32"] = entry(floats[:seeds], 6.0)
+    found["nf4"] = entry([0.11, 0.11, 0.12, 0.11, 0.11][:seeds], 6.0)
+    found["nf2"] = entry(two_bits, before)
     numbers = {"task": task, "r": r, "steps": 100, "parameters": 7, "steps_read": [50, 100]}
     return numbers | {"storages": {name: found[name] for name in LOOKS if name in found}}
 
 
 def numbers(two_bits=(0.5, 0.53, 0.51, 0.5, 0.53), before=8.0):
-    swept = ("float32", "nf4", "nf2")
+    three = ("float32", "nf4", "nf2")
     sizes = {"float32": 4e6, "nf4": 0.65e6, "nf4 double": 0.6e6, "nf2": 0.4e6}
     return {
         "windows": 2,
@@ -48,15 +48,15 @@ def numbers(two_bits=(0.5, 0.53, 0.51, 0.5, 0.53), before=8.0):
             "batch_size": 4,
             "length": 256,
             "storages": {
-                "float32": entry([1.0, 1.1, 1.2], 1.0, (0.003, 0.006)),
-                "nf4": entry([1.0, 1.1, 1.2], 1.1, (0.003, 0.006)),
-                "nf2": entry([1.2, 1.3, 1.4], 1.8, (0.003, 0.006)),
+                "float32": entry([1.0, 1.1, 1.2], 1.0),
+                "nf4": entry([1.0, 1.1, 1.2], 1.1),
+                "nf2": entry([1.2, 1.3, 1.4], 1.8),
             },
         },
         "studies": {
             "roman, r = 8": study("roman", 8, LOOKS, list(two_bits), before),
             "dates, r = 8": study("dates", 8, LOOKS, list(two_bits), before),
-            "roman, r = 1": study("roman", 1, swept, [0.9, 0.92, 0.91]),
+            "roman, r = 1": study("roman", 1, three, [0.9, 0.92, 0.91]),
         },
     }
 
@@ -65,6 +65,16 @@ def test_a_difference_is_claimed_only_where_every_seed_sees_it():
     assert "NF2 +0.404 ± 0.002: NF2 is worse in every seed." in caption(numbers())
     assert ": NF2 is better in every seed." in caption(numbers((0.01, 0.03, 0.02, 0.01, 0.02)))
     assert "none is a difference" in caption(numbers((0.5, 0.11, 0.5, 0.5, 0.5)))
+
+
+def test_a_difference_at_another_rate_is_told_where_the_sweep_is_flat():
+    other = numbers()
+    found = other["studies"]["roman, r = 8"]["storages"]["nf2"]
+    assert "the rate may be the reason" not in caption(other)
+    found.update(best=0.012, sweep=[0.51, 0.50])
+    assert "worse in every seed (NF2 at a rate that its sweep hardly tells from float32's, so" in caption(other)
+    found.update(sweep=[0.9, 0.5])
+    assert "the rate may be the reason" not in caption(other)
 
 
 def test_three_seeds_are_a_hint():
@@ -93,7 +103,8 @@ def test_ranks_bytes_and_rates_are_those_of_the_numbers():
     assert "0.65 MB instead of 4.00 MB" in text and "roman, r = 1: 0.006 for all" in text
     other = numbers()
     other["studies"]["roman, r = 8"]["storages"]["nf2"]["best"] = 0.012
-    assert "roman, r = 8: float32 0.006, NF4 0.006, NF2 0.012" in caption(other)
+    of_two_bits = "roman, r = 8: 0.006 for float32, NF4, NF4 + double quant., FP4, int4 and NF3, 0.012 for NF2;"
+    assert of_two_bits in caption(other)
 
 
 def test_every_storage_is_drawn_in_every_panel():
