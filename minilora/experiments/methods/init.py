@@ -40,7 +40,7 @@ class Config:
     batch_size: int = 16
     r: int = 8
     first: int = 16
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     reach: int = 1
 
 

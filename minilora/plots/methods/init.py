@@ -55,11 +55,14 @@ def caption(numbers: dict[str, Any]) -> str:
     a, b = starts["A random"], starts["B random"]
     apart = max(a["loss"]) < min(b["loss"]) or max(b["loss"]) < min(a["loss"])
     better, other = sorted(("A random", "B random"), key=middle.get)
-    verdict = (
-        f"{better} is better than {other} in every seed ({middle[better]:.3f} against {middle[other]:.3f})"
-        if apart
-        else f"A random ({_spread(a)}) and B random ({_spread(b)}) do not differ by more than their seeds"
-    )
+    pairs = list(zip(starts[better]["loss"], starts[other]["loss"], strict=True))
+    spreads = f"{better} ({_spread(starts[better])}) and {other} ({_spread(starts[other])})"
+    if apart:
+        verdict = f"{better} is better than {other} in every seed ({middle[better]:.3f} against {middle[other]:.3f})"
+    elif all(low < high for low, high in pairs):
+        verdict = f"{better} has the lower loss on each seed's records, but {spreads} overlap"
+    else:
+        verdict = f"{spreads} do not differ by more than their seeds"
     rates = ", ".join(f"{name} {entry['best']:g}" for name, entry in starts.items() if name != "both zero")
     seeds = len(a["loss"])
     return (

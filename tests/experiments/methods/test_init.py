@@ -49,7 +49,7 @@ def test_both_zero_learns_nothing_and_is_not_swept():
 
     config = Config()
     numbers = run(config, each)
-    assert len(set(asked)) == len(asked) == 3 * 5 + 3
+    assert len(set(asked)) == len(asked) == 3 * (3 + len(config.seeds) - 1) + len(config.seeds)
     assert [len(entry["rates"]) for entry in numbers["starts"].values()] == [3, 3, 3, 1]
     for entry in numbers["starts"].values():
         assert len(entry["gradient"]["lora_A"]) == config.first and len(entry["loss"]) == len(config.seeds)

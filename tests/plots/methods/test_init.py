@@ -36,7 +36,10 @@ def test_the_caption_follows_the_seeds():
     )
     assert "B random is better than A random in every seed" in caption(numbers([2.0, 2.1, 2.2], [1.0, 1.1, 1.2]))
     text = caption(numbers([1.0, 1.1, 2.1], [2.0, 2.1, 2.2]))
-    assert "A random (1.000 to 2.100) and B random (2.000 to 2.200) do not differ by more than their seeds" in text
+    both = "A random (1.000 to 2.100) and B random (2.000 to 2.200)"
+    assert f"A random has the lower loss on each seed's records, but {both} overlap" in text
+    mixed = caption(numbers([1.0, 1.1, 2.3], [2.0, 2.1, 2.2]))
+    assert "A random (1.000 to 2.300) and B random (2.000 to 2.200) do not differ by more than their seeds" in mixed
     assert "A's gradient is exactly 0 where A is random" in text and "both stay at exactly 0" in text
 
 
