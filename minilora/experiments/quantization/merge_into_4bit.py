@@ -30,7 +30,7 @@ class Config:
     """`rates`: adapters trained at lower rates are smaller; `best_rate` is that of figures/qlora.json."""
 
     task: str = "roman"
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     r: int = 8
     best_rate: float = 6e-3
     steps: int = 300
@@ -38,7 +38,7 @@ class Config:
     short_steps: int = 100
     sizes: tuple[float, ...] = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
     codes: tuple[str, ...] = ("nf4", "int4", "nf2")
-    share_seeds: tuple[int, ...] = (0, 1, 2)
+    share_seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
 
 
 def run(config: Config = Config(), each: Callable = map) -> dict:
