@@ -339,7 +339,7 @@ draw("rate_by_rank")
 # %% [markdown]
 # **Evidence.** The figure above, three seeds: each rank has its own valley, LoRA's to the right of full fine-tuning's. At alpha = r the valley moves left as r grows; at a fixed alpha = 32 it stays; with rsLoRA it moves less than at alpha = r ([03, section 7](03_rank.ipynb)).
 #
-# **They go on to ask.** One rate for A and B? LoRA+ (arXiv 2402.12354) gives B about 16 times A's; on the base that was better than one rate in each of five seeds, in short runs, 64 times did about as well, and with 4 and 256 some seeds were no better (figure loraplus).
+# **They go on to ask.** One rate for A and B? LoRA+ (arXiv 2402.12354) gives B about 16 times A's; on the base that was better than one rate in each of five seeds, in short runs, 64 times had the lowest median, but with 4, 64 and 256 times the seeds overlap with those of one rate (figure loraplus).
 #
 # **Wrong answers.** "The same as for full fine-tuning": then LoRA looks worse than it is. "Few parameters, so any rate goes": see Q40. "A small r bears high rates less": the reverse; at alpha = r the best rate of r = 1 is several times that of r = 64.
 
@@ -405,7 +405,7 @@ assert np.isclose(whole, np.mean(parts))
 # %% [markdown]
 # **Evidence.** Q28: what a batch costs in activations, measured. On 6,144 numerals in batches of 8 to 512, each at its own best rate, LoRA (r = 8) loses more (in nats) than full fine-tuning of the same layers by batches of 64 instead of 8, in each of three seeds; at equal steps full fine-tuning gains more from batches of 64, 128 and 256 instead of 16, in each seed, too; in 24 steps and fewer neither learns the task ([07, section 4](07_methods_and_hyperparameters.ipynb), figure batch_size).
 #
-# **They go on to ask.** Does a larger batch need another rate? Usually a larger one, less than in proportion: here LoRA's best rate grew about as the batch to the power 0.37, that of full fine-tuning without a trend.
+# **They go on to ask.** Does a larger batch need another rate? Usually a larger one, less than in proportion: here LoRA's best rate grew fourfold from batches of 8 to 128 and no further, and that of full fine-tuning shows no trend.
 #
 # **Wrong answers.** "When compute is short, reduce r and enlarge the batch": r hardly changes compute, and a larger batch costs more compute and memory *per step*, about the same per sample.
 #
