@@ -216,8 +216,8 @@ table(
 )  # fmt: skip
 
 # %% [markdown]
-# Nine tenths of what NF2 took come back, and one tenth is still missing. *What does a new task notice of the bits?* Less than one would think, and not in the order of the bits. On numerals no code differs from float32 beyond the spread of five seeds, at r = 8, nor do NF4 and NF2 at r = 1 and 32. On dates NF2, which took most, ends *ahead* of float32 in every
-# seed; NF4, with double quantization and without, ends behind; FP4, int4 and NF3, whose errors are larger than NF4's, are level. NF4's place may be its rate's: one seed chose 0.012 before 0.006, by 1 and 8 percent of the loss, where float32 took 0.006. The base knew neither task, so there was nothing of them to take. That is the mild reading of "QLoRA matches LoRA": on a
+# Nine tenths of what NF2 took come back, and one tenth is still missing. *What does a new task notice of the bits?* Here, less than the seeds do. On numerals no code differs from float32 beyond the spread of five seeds, at r = 8, nor do NF4 and NF2 at r = 1 and 32. On dates five codes are level with float32, and NF2, which took most, ends *ahead* of it in every
+# seed. (Rates matter more: at 0.012, which one seed preferred to 0.006 by 1 % of the loss, NF4 would have been behind in every seed. So where two rates were close, all seeds chose.) The base knew neither task, so there was nothing of them to take. That is the mild reading of "QLoRA matches LoRA": on a
 # task that training teaches, the adapter learns to use the weights that there are. It does not say that a model keeps all that it *knew*.
 #
 # If the start is what few bits spoil, start nearer: LoftQ and PiSSA put into A and B what quantizing loses (lesson 02 has the zero start). How far the weights are from the float ones before any step, with two bits:
@@ -374,7 +374,7 @@ exercise("small_and_requantized")
 # 1. QLoRA is LoRA over layers that decode their weight for each product, one at a time; codes are never trained.
 # 2. Preparing means: freeze, keep the rest in 32 bits, checkpoint. It comes before the adapter.
 # 3. The loss counts the answer and its end, not the prompt; labels are shifted once.
-# 4. NF4 takes next to nothing, at a quarter of 16 bits. Of what NF2 takes from the base's own text, training on it wins back nine tenths; on two tasks that the base did not know, what is left after training does not follow the error of the code.
+# 4. NF4 takes next to nothing, at a quarter of 16 bits. Of what NF2 takes from the base's own text, training on it wins back nine tenths; on two tasks that the base did not know, no code is behind float32 beyond the spread of the seeds.
 # 5. Merged in float it is exact. Quantized again, a small update is lost (add it to the original weights instead), and a large one costs a few answers.
 #
 # **Papers.** Dettmers et al. 2023, *QLoRA* (arXiv 2305.14314) · Li et al. 2023, *LoftQ* (arXiv 2310.08659) · Meng et al. 2024, *PiSSA* (arXiv 2404.02948) · Chen et al. 2016, *sublinear memory* (arXiv 1604.06174)

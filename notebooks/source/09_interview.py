@@ -821,7 +821,7 @@ for code in ("nf4", "int4", "fp4", "nf3", "nf2"):
 table(["linear layers in", "loss, nats per byte", "change, with its standard error"], rows)
 
 # %% [markdown]
-# **Evidence.** [04, sections 4 and 5](04_nf4.ipynb); figures quantization_error, error_by_bits and quantized_loss. One base; the standard errors are over windows. What training wins back ([06, section 5](06_qlora.ipynb), figure qlora): of the 0.80 that NF2 takes on the base's own text nine tenths in 100 steps on such text; on two tasks that were new to it the order after training is not that of the errors (numerals: no difference in five seeds; dates: NF2 ahead of float32 in every seed, NF4 behind, which may be its rate's doing). On a model of 135 million parameters: [08, section 4](08_a_real_model.ipynb), with a trap for those who measure on files that were quantized before.
+# **Evidence.** [04, sections 4 and 5](04_nf4.ipynb); figures quantization_error, error_by_bits and quantized_loss. One base; the standard errors are over windows. What training wins back ([06, section 5](06_qlora.ipynb), figure qlora): of the 0.80 that NF2 takes on the base's own text nine tenths in 100 steps on such text; on two tasks that were new to it no code is behind float32 beyond the spread of five seeds, and on one of them NF2 is ahead in every seed. On a model of 135 million parameters: [08, section 4](08_a_real_model.ipynb), with a trap for those who measure on files that were quantized before.
 #
 # **They go on to ask.** And fine-tuning after it? It recovers most of the loss; QLoRA's table 4: NF4 + DQ 53.1, BF16 53.0 MMLU.
 #

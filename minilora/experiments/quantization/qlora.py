@@ -10,7 +10,7 @@ from minilora.adapters import linear_paths, quantize_linears
 from minilora.analysis import stored_bytes
 from minilora.assets import load_base
 from minilora.experiments.finetuning import TOLERANCE as TRAINED
-from minilora.experiments.finetuning import Run, settings
+from minilora.experiments.finetuning import Run, settings, train
 from minilora.experiments.own_text import TextRun, train_on_text
 from minilora.experiments.quantization.quantized_loss import held_out, standard_error, window_losses
 from minilora.experiments.sweep import tune
@@ -70,7 +70,9 @@ class Study:
 
 @dataclass(frozen=True)
 class Config:
-    """`own_text`: training on the base's own text, over `text_storages`. Every sweep has the first of the `seeds`."""
+    """Every sweep has the first of the `seeds`. `close`: of a task, rates whose loss is within this factor of the sweep's least
+    are tried with all seeds, and the least median decides. `own_text`: training on the base's own text, over `text_storages`.
+    """
 
     studies: tuple[Study, ...] = (
         Study("roman", 8, 0.006, 500, eval_steps=50),
@@ -81,6 +83,7 @@ class Config:
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     batch_size: int = 16
     reach: int = 1
+    close: float = 1.2
     windows: int = 96
     own_text: TextRun = TextRun(0.003, 0)
     text_storages: tuple[Storage, ...] = THREE
@@ -150,9 +153,10 @@ def trained(config: Config, each: Callable) -> dict[str, Any]:
     sides = {
         (study, storage): one_run(study, storage, config) for study in config.studies for storage in study.storages
     }
+    swept = tuned(sides, config, each)
     studies: dict[str, Any] = {}
-    for (study, storage), side in tuned(sides, config, each).items():
-        results = side["around"][0]["results"]
+    for (study, storage), (best, results) in settled(sides, swept, config, each).items():
+        side = swept[study, storage]
         numbers = studies.setdefault(
             study.name,
             {
@@ -165,12 +169,34 @@ def trained(config: Config, each: Callable) -> dict[str, Any]:
             },
         )
         numbers["storages"][storage.name] = {
-            "best": side["best"],
+            "best": best,
             "rates": side["rates"],
             "sweep": side["loss"],
             "curve": [[point["loss"] for point in result["curve"]] for result in results],
         } | {key: [result[key] for result in results] for key in ("before", "loss", "exact")}
     return studies
+
+
+def settled(sides: dict, swept: dict, config: Config, each: Callable) -> dict[Any, tuple[float, list[dict]]]:
+    """Of each side the best rate and its results, a list over seeds: where rates are close in the sweep, all seeds decide."""
+    found = {key: {side["best"]: side["around"][0]["results"]} for key, side in swept.items()}
+    more = [(key, rate) for key, side in swept.items() for rate in contenders(side, config.close)]
+    runs = [replace(sides[key], learning_rate=rate, seed=seed) for key, rate in more for seed in config.seeds]
+    done = dict(zip(runs, each(train, runs) if runs else (), strict=True))
+    for key, rate in more:
+        results = [done[replace(sides[key], learning_rate=rate, seed=seed)] for seed in config.seeds]
+        if all(result["loss"] is not None for result in results):
+            found[key][rate] = results
+    return {
+        key: min(rates.items(), key=lambda item: np.median([result["loss"] for result in item[1]]))
+        for key, rates in found.items()
+    }
+
+
+def contenders(side: dict, close: float) -> list[float]:
+    """The rates of a sweep, beside the best, whose loss is within a factor of the least."""
+    losses = {rate: loss for rate, loss in zip(side["rates"], side["loss"], strict=True) if loss is not None}
+    return [rate for rate, loss in losses.items() if rate != side["best"] and loss <= close * losses[side["best"]]]
 
 
 def tuned(sides: dict, config: Config, each: Callable, **options: Any) -> dict:

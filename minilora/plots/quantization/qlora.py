@@ -20,7 +20,6 @@ LOOKS = {
 }
 TASKS = {"roman": (HARD, "o"), "dates": (EASY, "s")}
 ENOUGH = 5  # seeds for a difference to be claimed
-CLOSE = 1.2  # losses of one seed within this factor of each other do not tell two rates apart
 LINES = ("-", "--", ":", "-.")  # studies, in the panel of the sweeps
 
 
@@ -131,7 +130,7 @@ def draw_ranks(ax: Axes, numbers: dict[str, Any], main: dict[str, Any]) -> None:
 
 
 def draw_sweeps(ax: Axes, numbers: dict[str, Any]) -> None:
-    """Loss against the rate in every sweep; a ring around the best."""
+    """Loss against the rate in every sweep; a ring around the rate that was taken."""
     for line, (title, study) in zip(LINES, numbers["studies"].items(), strict=False):
         for name, found in study["storages"].items():
             losses = [float("nan") if loss is None else loss for loss in found["sweep"]]
@@ -147,7 +146,7 @@ def draw_sweeps(ax: Axes, numbers: dict[str, Any]) -> None:
     ticks = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2)
     ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.set_yticks([], minor=True)
-    ax.set_xlabel("learning rate (rings: the best)")
+    ax.set_xlabel("learning rate (rings: the one taken)")
     ax.set_ylabel("held-out loss, nats per byte")
     ax.set_title("Loss against rate, seed 0")
     ax.set_ylim(bottom=0.002)
@@ -210,23 +209,7 @@ def _finding(study):
         f"float32 ({_exact(reference)} exact), {median(own['nf4']['loss']):.3f} over NF4 ({_exact(own['nf4'])}), "
         f"{median(own['nf2']['loss']):.3f} over NF2 ({_exact(own['nf2'])}; untrained {before:+.2f} from float32); mean "
         f"difference to float32: {', '.join(f'{LOOKS[name][1]} {gap}' for name, gap in gaps.items())}: "
-        f"{verdict or none}{_flat(own, apart)}."
-    )
-
-
-def _flat(own, apart):
-    """Who trained at another rate than float32 that its sweep hardly tells from float32's: there the rate may be the reason."""
-    rate, flat = own["float32"]["best"], []
-    for name in apart:
-        swept = dict(zip(own[name]["rates"], own[name]["sweep"], strict=True))
-        if own[name]["best"] != rate and (swept.get(rate) or float("inf")) < CLOSE * swept[own[name]["best"]]:
-            flat.append(name)
-    if not flat:
-        return ""
-    one = len(flat) == 1
-    return (
-        f" ({_and(flat)} at {'a rate' if one else 'rates'} that {'its sweep hardly tells' if one else 'their sweeps hardly tell'} "
-        "from float32's, so the rate may be the reason)"
+        f"{verdict or none}."
     )
 
 
@@ -251,7 +234,7 @@ def _rates(numbers):
             best.setdefault(found["best"], []).append(name)
         listed = ", ".join(f"{rate:g} for {_and(names) if len(best) > 1 else 'all'}" for rate, names in best.items())
         parts.append(f"{title}: {listed}")
-    return f"Best rates (factor 2, seed 0): {'; '.join(parts)}."
+    return f"Best rates (factor 2, by seed 0; all seeds decided where two were close): {'; '.join(parts)}."
 
 
 def _by_rank(numbers, main):

@@ -9,7 +9,16 @@ from minilora.analysis.memory import Setup, weight_bytes
 from minilora.assets import load_base
 from minilora.experiments.finetuning import prepared
 from minilora.experiments.own_text import train_on_text
-from minilora.experiments.quantization.qlora import Config, Storage, Study, base_alone, one_run, quantized, run
+from minilora.experiments.quantization.qlora import (
+    Config,
+    Storage,
+    Study,
+    base_alone,
+    one_run,
+    quantized,
+    run,
+    trained,
+)
 
 FLOAT, NF4, DOUBLE, NF2 = Storage(), Storage("nf4"), Storage("nf4", double_quant=True), Storage("nf2")
 STUDY = Study("roman", 2, 0.004, 8, storages=(FLOAT, NF4, DOUBLE, NF2), eval_steps=4)
@@ -57,6 +66,19 @@ def test_each_storage_trains_all_seeds_at_its_own_best_rate():
     assert numbers["own_text"]["storages"]["nf2"]["loss"] == [0, 1]
     assert numbers["bases"]["nf2"]["text"] == {"change": 1.0, "standard_error": pytest.approx(1.0)}
     assert numbers["bases"]["nf4"]["text"] == {"change": 0.0, "standard_error": 0.0}
+
+
+def test_where_rates_are_close_all_seeds_decide():
+    def each(function, items):
+        losses = {(0.002, 0): 1.1, (0.004, 0): 1.0, (0.008, 0): 1.3, (0.002, 1): 0.5, (0.004, 1): 2.0}
+        return [
+            dict.fromkeys(("exact", "before", "parameters"), 0)
+            | {"loss": losses[item.learning_rate, item.seed], "curve": []}
+            for item in items
+        ]
+
+    found = trained(replace(SMALL, studies=(replace(STUDY, storages=(NF4,)),)), each)["roman, r = 2"]["storages"]["nf4"]
+    assert (found["best"], found["loss"], found["sweep"]) == (0.002, [1.1, 0.5], [1.1, 1.0, 1.3])
 
 
 @pytest.mark.parametrize("storage", STUDY.storages, ids=lambda storage: storage.name)

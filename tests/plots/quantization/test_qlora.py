@@ -67,16 +67,6 @@ def test_a_difference_is_claimed_only_where_every_seed_sees_it():
     assert "none is a difference" in caption(numbers((0.5, 0.11, 0.5, 0.5, 0.5)))
 
 
-def test_a_difference_at_another_rate_is_told_where_the_sweep_is_flat():
-    other = numbers()
-    found = other["studies"]["roman, r = 8"]["storages"]["nf2"]
-    assert "the rate may be the reason" not in caption(other)
-    found.update(best=0.012, sweep=[0.51, 0.50])
-    assert "worse in every seed (NF2 at a rate that its sweep hardly tells from float32's, so" in caption(other)
-    found.update(sweep=[0.9, 0.5])
-    assert "the rate may be the reason" not in caption(other)
-
-
 def test_three_seeds_are_a_hint():
     assert "NF2 is worse in every seed, which with 3 is a hint." in caption(numbers((0.5, 0.53, 0.51)))
     assert "nothing that 3 seeds can tell apart" in caption(numbers((0.5, 0.11, 0.51)))
