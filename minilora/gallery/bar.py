@@ -10,10 +10,11 @@ class FiguresBar:
     """A bar whose unit is a second of one worker: a figure is as long as its runs took when it was last computed.
 
     It is a `minilora.parallel.Progress` for the runs of the current figure. The time left follows from how
-    fast the expected seconds go by here, so it fits this machine after the first runs.
+    fast the expected seconds go by here, so it fits this machine after the first runs. `expected`: of each figure these
+    seconds and how many runs it had, which says at the first round of a sweep what is still to come (0: not known).
     """
 
-    def __init__(self, expected: dict[str, float]):
+    def __init__(self, expected: dict[str, tuple[float, int]]):
         self.expected = expected
         self._total = self._done = 0
         self._name, self._until, self._step = "", 0.0, 0.0
@@ -21,7 +22,7 @@ class FiguresBar:
     def __enter__(self):
         from tqdm import tqdm  # here, so that importing minilora loads numpy only
 
-        self._bar = tqdm(total=sum(self.expected.values()), bar_format=FORMAT, smoothing=0)
+        self._bar = tqdm(total=sum(seconds for seconds, _ in self.expected.values()), bar_format=FORMAT, smoothing=0)
         return self
 
     def __exit__(self, *_):
@@ -30,13 +31,14 @@ class FiguresBar:
     def start(self, name: str) -> None:
         """This figure is next."""
         self._name, self._total, self._done = name, 0, 0
-        self._until = min(self._until + self.expected[name], self._bar.total)
+        self._until = min(self._until + self.expected[name][0], self._bar.total)
         self._show()
 
     def begin(self, total: int, kept: int) -> None:
         """So many runs, of which some were kept: they count as done, and not for the speed."""
+        to_come = max(1, total, self.expected[self._name][1] - self._total)
         self._total, self._done = self._total + total, self._done + kept
-        self._step = (self._until - self._bar.n) / max(1, total)
+        self._step = (self._until - self._bar.n) / to_come
         self._bar.initial += kept * self._step
         self._bar.n = min(self._bar.n + kept * self._step, self._until)
         self._show()

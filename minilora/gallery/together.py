@@ -24,7 +24,7 @@ def make(figures: Sequence[Figure], out: Path, *, side_by_side: Callable = in_pr
     the same call computes only the runs that are missing, those of finished figures included.
     """
     failures = []
-    with FiguresBar({figure.name: expected_seconds(figure, out) for figure in figures}) as bar:
+    with FiguresBar({figure.name: expected(figure, out) for figure in figures}) as bar:
         for figure in figures:
             bar.start(figure.name)
             try:
@@ -65,7 +65,7 @@ def numbers_path(figure: Figure, out: Path) -> Path | None:
 def check_again(figures: Sequence[Figure], out: Path, *, side_by_side: Callable = in_processes) -> list[str]:
     """Compute figures again and compare with `out`: a line for each number or setting that differs."""
     lines = []
-    with FiguresBar({figure.name: expected_seconds(figure, out) for figure in figures}) as bar:
+    with FiguresBar({figure.name: expected(figure, out) for figure in figures}) as bar:
         for figure in figures:
             bar.start(figure.name)
             lines += check(figure, out, kept_runs(figure, out, bar, side_by_side))
@@ -92,9 +92,11 @@ def forget_runs(figures: Iterable[Figure], out: Path) -> None:
         (Path(out) / ".runs").rmdir()
 
 
-def expected_seconds(figure: Figure, out: Path) -> float:
-    """What all runs of the figure took together when it was last computed, here or for the checkout."""
+def expected(figure: Figure, out: Path) -> tuple[float, int]:
+    """What all runs of the figure took together, in seconds, when it was last computed, here or for the checkout, and how
+    many they were (0 if it never was)."""
     for folder in (out, COMMITTED):
         with contextlib.suppress(OSError, ValueError, KeyError):
-            return max(1.0, float(load(figure, folder)["provenance"]["seconds"]))
-    return EXPECTED
+            provenance = load(figure, folder)["provenance"]
+            return max(1.0, float(provenance["seconds"])), int(provenance["runs"])
+    return EXPECTED, 0

@@ -113,8 +113,9 @@ def test_checking_again_reports_and_leaves_no_runs(tmp_path):
 
 
 def test_a_figure_is_expected_to_take_what_it_took(tmp_path):
-    committed = together.expected_seconds(TWO[0], tmp_path)
+    committed, runs = together.expected(TWO[0], tmp_path)
     content = json.loads((gallery.COMMITTED / "outliers.json").read_text(encoding="utf-8"))
-    content["provenance"]["seconds"] = 777.5
+    assert runs == content["provenance"]["runs"]
+    content["provenance"] |= {"seconds": 777.5, "runs": 12}
     (tmp_path / "outliers.json").write_text(json.dumps(content), encoding="utf-8")
-    assert 1 <= committed < together.expected_seconds(TWO[0], tmp_path) == 777.5
+    assert 1 <= committed < 777.5 and together.expected(TWO[0], tmp_path) == (777.5, 12)

@@ -15,8 +15,11 @@ TOLERANCE = {"rtol": 5e-3, "atol": 1e-4}
 
 @dataclass(frozen=True)
 class Config:
-    codes: tuple[str, ...] = ("int4", "int4_affine", "fp4", "fp4_e2m1", "af4", "nf4", "nf3")
-    block_sizes: tuple[int, ...] = (16, 32, 64, 128, 256, 512)
+    codes: tuple[str, ...] = (
+        *("int4", "int4_full", "int4_affine", "fp4", "fp4_e2m1", "af4"),
+        *(f"nf{bits}" for bits in range(2, 9)),
+    )
+    block_sizes: tuple[int, ...] = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
     sources: tuple[str, ...] = ("normal", "base")
     values: int = 2**20
     seeds: tuple[int, ...] = (0, 1, 2)
