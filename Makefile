@@ -140,6 +140,8 @@ $(VENV)/ready-all: $(VENV)/ready
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test,notebooks,hf,cluster]"
 	@touch $@
 
+.PRECIOUS: $(VENV)-%/ready-extra
+
 $(VENV)-%/ready-extra: pyproject.toml constraints.txt
 	$(call make_venv,$(VENV)-$*)
 	$(VENV)-$*/bin/python -m pip install --quiet -c constraints.txt -e ".[test,$*]"

@@ -1,4 +1,4 @@
-"""Memory of training by method: stacked bars of what is counted, activations by length, and the formula at 7B."""
+"""Memory of training by method: stacked bars of what is counted, activations by batch and length, and the formula at 7B."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +20,7 @@ LINES = {
 
 
 def draw(axes: Sequence[Axes], numbers: dict[str, Any]) -> None:
-    """Left: every array of the largest case. Middle: activations by length. Right: 7B by formula."""
+    """Left: every array of the largest case. Middle: activations by batch and length. Right: 7B by formula."""
     held, grown, large = axes
     cells = _largest(numbers)
     B, T = cells[0]["batch"], cells[0]["length"]
@@ -29,7 +29,7 @@ def draw(axes: Sequence[Axes], numbers: dict[str, Any]) -> None:
     _bars(held, rows, "MB", peaks)
     held.vlines(peaks, [row - 0.4 for row in range(len(peaks))], [row + 0.4 for row in range(len(peaks))], color=INK)
     held.set_title(f"The base, {B} x {T} tokens, counted (black: peak)")
-    _draw_lengths(grown, numbers)
+    _draw_tokens(grown, numbers)
     length = max(numbers["large"]["full"], key=int)
     rows = {name: by_length[length] for name, by_length in numbers["large"].items()}
     _bars(large, rows, "GB", [0.0] * len(rows))
@@ -57,22 +57,30 @@ def _bars(ax, rows, unit, marks):
     ax.grid(visible=False)
 
 
-def _draw_lengths(ax, numbers):
-    batch = max(cell["batch"] for cell in numbers["cells"])
-    cells = [cell for cell in numbers["cells"] if cell["batch"] == batch]
+def _draw_tokens(ax, numbers):
+    cells = sorted(numbers["cells"], key=_tokens)
+    small = min(cell["batch"] for cell in cells)
     for name, (shade, dash) in LINES.items():
-        mine = sorted((cell for cell in cells if cell["method"] == name), key=lambda cell: cell["length"])
-        lengths = [cell["length"] for cell in mine]
+        mine = [cell for cell in cells if cell["method"] == name]
+        tokens = [_tokens(cell) for cell in mine]
         width = 5.0 if name == "full" else 1.8  # LoRA's line lies on it
         floats = [cell["formula"]["activations"] / 1e6 for cell in mine]
-        ax.plot(lengths, floats, dash, color=shade, linewidth=width, label=name)
-        ax.plot(lengths, [cell["counted"]["activations"] / 1e6 for cell in mine], "o", color=shade, markersize=5)
-    log2_axis(ax, sorted({cell["length"] for cell in cells}))
+        ax.plot(tokens, floats, dash, color=shade, linewidth=width, label=name)
+        for cell in mine:
+            inside = "white" if cell["batch"] == small else shade
+            ax.plot(_tokens(cell), cell["counted"]["activations"] / 1e6, "o", color=shade, mfc=inside, markersize=5)
+    log2_axis(ax, sorted({_tokens(cell) for cell in cells}))
     ax.set_yscale("log")
-    ax.set_xlabel(f"tokens in each of {batch} texts")
+    batches = sorted({cell["batch"] for cell in cells})
+    lengths = ", ".join(str(length) for length in sorted({cell["length"] for cell in cells}))
+    ax.set_xlabel(f"tokens: {batches[0]} text (hollow) or {batches[-1]} (full) of {lengths}")
     ax.set_ylabel("activations kept for backward, MB")
     ax.set_title("Activations: formula (lines), counted (dots)")
     ax.legend(fontsize=8, loc="upper left")
+
+
+def _tokens(cell):
+    return cell["batch"] * cell["length"]
 
 
 def caption(numbers: dict[str, Any]) -> str:
