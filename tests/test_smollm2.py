@@ -98,6 +98,16 @@ def test_a_run_that_was_stopped_continues_where_it_was(module, tmp_path, monkeyp
     assert "--only must name some of one, two, got three" in capsys.readouterr().err
 
 
+def test_the_readme_has_the_numbers_of_the_page(module):
+    page = module("page")
+    numbers = json.loads((ROOT / "figures" / "smollm2.json").read_text(encoding="utf-8"))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert page.with_summary(readme, numbers) == readme
+    for part in page.SENTENCES:  # one that was not measured has no sentence
+        rest = {name: one for name, one in numbers.items() if name != part}
+        assert len(page.summary(rest)) < len(page.summary(numbers))
+
+
 def test_the_page_is_made_of_its_numbers(module):
     page = module("page").page
     numbers = json.loads((ROOT / "figures" / "smollm2.json").read_text(encoding="utf-8"))

@@ -7,6 +7,8 @@ from measure import SAID, is_right, questions, read
 NAMES = {"int4_affine": "affine int4", "nf4": "NF4", "af4": "AF4", "int4_full": "int4, -8..7", "int4": "int4, -7..7"}
 NAMES |= {"fp4": "FP4 (bitsandbytes)", "fp4_e2m1": "FP4 (E2M1)", "nf3": "NF3", "nf2": "NF2"}
 
+BEGIN, END = "<!-- smollm2:begin -->", "<!-- smollm2:end -->"
+
 HEAD = """# SmolLM2-135M-Instruct
 
 A published language model in NumPy alone: loaded, quantized, fine-tuned and talking, and compared with transformers and PEFT.
@@ -24,6 +26,18 @@ def page(numbers: dict[str, Any]) -> str:
     machines = sorted({one["machine"] for one in numbers.values()})
     tail = [f"Measured on {'; '.join(machines)}.\n"] if machines else []
     return "\n".join([HEAD, *written, *tail])
+
+
+def summary(numbers: dict[str, Any]) -> str:
+    """The numbers for the README: one sentence per part; a part that has not been measured is left out."""
+    results = {part: one["results"] for part, one in numbers.items()}
+    return " ".join(sentence(results) for part, sentence in SENTENCES.items() if part in results) + "\n"
+
+
+def with_summary(readme: str, numbers: dict[str, Any]) -> str:
+    """The README with `summary` between its marks."""
+    head, rest = readme.split(BEGIN)
+    return f"{head}{BEGIN}\n{summary(numbers)}{END}{rest.split(END)[1]}"
 
 
 def megabytes(count: float) -> str:
@@ -315,3 +329,53 @@ PARTS = (
     ("finetune", finetune),
     ("peft", peft),
 )
+
+
+# ---- and a sentence each, for the README ----------------------------------------------------------------------------
+
+
+def _loaded(results):
+    one = results["load"]["float32"]
+    return f"Loaded in {one['cpu_seconds']:.2f} seconds of one processor."
+
+
+def _logits(results):
+    theirs = results["logits"]["transformers"]
+    return f"Its logits, up to {theirs['largest_logit']:.0f}, are within {theirs['largest_difference']:.1e} of transformers'."
+
+
+def _speed(results):
+    part = results["speed"]
+    rates = [part[f"float32, {threads}"]["tokens_per_second"] for threads in ("1 thread", "2 threads")]
+    theirs = [part[f"transformers, {threads}"]["tokens_per_second"] for threads in ("1 thread", "2 threads")]
+    ratios = [one / other for one, other in zip(rates, theirs, strict=True)]
+    return (
+        f"It says {rates[0]:.1f} tokens per second with one thread and {rates[1]:.1f} with two, {ratios[0]:.2f} and "
+        f"{ratios[1]:.2f} times transformers' speed."
+    )
+
+
+def _loss(results):
+    part = results["loss"]
+    one = part["nf4"]
+    return (
+        f"NF4 in blocks of 64 adds {signed(one['change'])} ± {one['standard_error']:.4f} to its loss of "
+        f"{part['float32']['loss']:.3f} nats per token."
+    )
+
+
+def _facts(results):
+    (name, run), *_ = results["finetune"].items()
+    right, n = results["answers"][name]["right"]["facts"]
+    return (
+        f"After 100 steps of QLoRA on sixty invented facts it knows {right} of {n} word for word (one seed, "
+        f"{run['cpu_seconds']:.0f} seconds of one processor, {megabytes(run['peak_bytes'])})."
+    )
+
+
+def _exported(results):
+    theirs = results["peft"]["PEFT"]
+    return f"PEFT loads the adapter, with logits within {theirs['largest_difference']:.1e} of ours."
+
+
+SENTENCES = {"load": _loaded, "logits": _logits, "speed": _speed, "loss": _loss, "finetune": _facts, "peft": _exported}

@@ -6,7 +6,7 @@
 
 Each measurement runs in a process of its own and is kept at once, so that a run which was stopped continues where it was:
 only what is missing is measured. A part that is complete goes into figures/smollm2.json, and all of that becomes
-figures/smollm2.md. Needs the extras `hf` and `parity`.
+figures/smollm2.md and a few sentences of the README. Needs the extras `hf` and `parity`.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import measure
-from page import page
+from page import BEGIN, page, with_summary
 
 from minilora import machine, storage
 from minilora.experiments.quantization.quantized_loss import Setting
@@ -155,6 +155,9 @@ def main() -> int:
         numbers = {part: numbers[part] for part in PARTS if part in numbers}
         storage.write_text(path, json.dumps(numbers, indent=1, ensure_ascii=False) + "\n")
     storage.write_text(args.out / "smollm2.md", page(numbers))
+    readme = args.out.resolve().parent / "README.md"
+    if readme.is_file() and BEGIN in (text := readme.read_text(encoding="utf-8")):
+        storage.write_text(readme, with_summary(text, numbers))
     print(f"wrote {path} and {args.out / 'smollm2.md'}")
     return 0
 
