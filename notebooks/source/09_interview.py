@@ -1155,7 +1155,7 @@ claims = [
      "B can express it; its gradient at step 1 is exactly 0 ([19](#q19))"],
     [25, "GPT-3 at r = 16: 1.4 M", "wrong", "75,497,472 on q and v; r = 1 alone is 4,718,592 ([20](#q20))"],
     [26, "full, LoRA, adapter, P-Tuning: what is trained", "holds",
-     f"counted and trained on the base, roman, 120 steps, 3 seeds, each at its best rate: {'; '.join(compared)} (figure methods, also for dates and 256 records; lesson 07, section 1); large models: Hu et al. 2021, table 4 ([21](#q21))"],
+     f"counted and trained on the base, roman, 120 steps, 5 seeds, each at its best rate: {'; '.join(compared)} (figure methods, also for dates and 256 records; lesson 07, section 1); large models: Hu et al. 2021, table 4 ([21](#q21))"],
     [27, "the workflow", "holds", "one cell from JSONL to a merged model ([22](#q22))"],
     [28, "out of memory: batch, 4 bits, checkpoints", "holds; which helps most depends on what fills the memory",
      f"16 texts of 128 tokens, MB counted: LoRA {mb['LoRA']:.0f}, over NF4 {mb['NF4 LoRA']:.0f}, with checkpointing {mb['LoRA, checkpointing']:.0f}, both {mb['NF4 LoRA, checkpointing']:.0f}: "

@@ -50,7 +50,7 @@ class Config:
     )
     steps: int = 120
     batch_size: int = 16
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     rounds: int = 15
 
 
