@@ -27,12 +27,12 @@ class Config:
     """
 
     ranks: tuple[int, ...] = (1, 2)
-    offered: tuple[float, ...] = (1.0, 2.0, 4.0)
-    seeds: tuple[int, ...] = (0, 1, 2)
+    offered: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     steps: int = 1000  # each on all pairs
     hidden_size: int = 32
     layers: int = 2
-    rates: tuple[float, ...] = (0.02, 0.05)
+    rates: tuple[float, ...] = (0.02, 0.05, 0.1)
     sweep_seed: int = 100
 
 

@@ -25,7 +25,7 @@ class Config:
     task: str = "roman"
     ranks: tuple[int, int] = (8, 64)
     rates: tuple[float, ...] = (0.00596, 0.00219, 0.00132)
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     other_seed: int = 50  # added for the larger rank: its A is drawn independently of the smaller's
     steps: int = 300
     batch_size: int = 16
