@@ -95,14 +95,14 @@ def left_over_at_best(r=8, decay=0.8):
 
 
 # %% [markdown]
-# And a real change? What full fine-tuning of the base's linear layers does on Roman numerals, and LoRA of two ranks beside it, three seeds. The control is a random update of the same rank and norm:
+# And a real change? What full fine-tuning of the base's linear layers does on Roman numerals, and LoRA of two ranks beside it, five seeds. The control is a random update of the same rank and norm:
 
 # %%
 draw("delta_spectrum")
 
 # %% [markdown]
 # - **Singular values** (top left). The change has no low rank and no knee: the best update of rank 8 would leave 16 to 45 % of it over, by kind of layer. A low-rank update need not come near it to solve the task; it has to lower the loss.
-# - **Shared directions** (top right, the measure of LoRA's figure 3). The first direction of r = 8's A lies within the 64 first of r = 64's to 0.65, and 0.50 would be chance; all eight together to hardly more than chance. The paper reports more than 0.5 for the first on GPT-3, where chance is near zero.
+# - **Shared directions** (top right, the measure of LoRA's figure 3). The first direction of r = 8's A lies within the 64 first of r = 64's to 0.66, and 0.51 would be chance; all eight together to hardly more than chance. The paper reports more than 0.5 for the first on GPT-3, where chance is near zero.
 # - **Amplification** (LoRA's table 7): how little of its own directions the update finds in W. With r = 8 that is 6.6 (median of the layers), which sounds new; but a random update has 9.6. What was trained lies nearer to W than chance does.
 # - **Intruder dimensions** (Shuttleworth et al. 2024, arXiv 2410.21228), leading directions that W had not: at r = 8 fewer than the control has, at r = 64 and in full fine-tuning more. So count them beside a control or not at all; whether they do harm is not asked here.
 #
