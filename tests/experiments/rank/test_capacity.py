@@ -40,4 +40,4 @@ def test_the_best_rate_is_used_for_all_offers():
 
     config = Config(ranks=(1,), offered=(1.0, 2.0), rates=(0.01, 0.02), hidden_size=16, layers=1)
     found = run(config, fake)["ranks"]["1"]
-    assert found["rate"] == 0.02 and found["bits"] == [[2.0] * 3] * 2 and len(found["pairs"]) == 2
+    assert found["rate"] == 0.02 and found["bits"] == [[2.0] * len(config.seeds)] * 2 and len(found["pairs"]) == 2
