@@ -1045,7 +1045,7 @@ large_bits, small_bits = (scales["counted"][name]["double"] for name in ("2048x2
 steps = rank_fit["budgets"]
 loss = {r: [sorted(seeds)[1] for seeds in runs] for r, runs in rank_fit["loss"].items()}
 stored = numbers("capacity")["ranks"].values()
-bits = [sorted(seeds)[1] for found in stored for seeds in found["bits"][-1:]]
+bits = [max(np.median(seeds) for seeds in found["bits"]) for found in stored]
 best = {
     rule: [found["best"]["rate"] for found in ranks.values()]
     for rule, ranks in sweep["rules"].items()

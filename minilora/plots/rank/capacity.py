@@ -42,16 +42,29 @@ def caption(numbers: dict[str, Any]) -> str:
     level = max(most.values()) / min(most.values())
     how = "in proportion to its parameters" if level < 1.25 else "not in proportion to its parameters"
     last = [found["bits"][-2:] for found in numbers["ranks"].values()]
-    rising = ", still rising there in every seed" if all(max(before) < min(end) for before, end in last) else ""
+    end = ", still rising there in every seed" if all(max(before) < min(most) for before, most in last) else ""
+    if all(median(found["bits"][-1]) < most[r] for r, found in numbers["ranks"].items()):
+        end = f", {_fewer(numbers)}"
     highest = all(found["rate"] == max(found["rates"]) for found in numbers["ranks"].values())
     return (
         f"An adapter stores up to {', '.join(f'{bits:.2f} (r = {r})' for r, bits in most.items())} bits per trainable parameter "
         f"(medians; {min(spread):.2f} to {max(spread):.2f} over ranks and seeds), {how}, with up to "
-        f"{numbers['offered'][-1]:g} offered{rising} (LoRA Without Regret says about 2). "
+        f"{numbers['offered'][-1]:g} offered{end} (LoRA Without Regret says about 2). "
         f"With {numbers['offered'][0]:g} offered {median(first['known'][0]):.0%} of the values are given right at r = "
         f"{next(iter(numbers['ranks']))}, with {numbers['offered'][-1]:g} {median(first['known'][-1]):.0%}. Bits are pairs times (8 - "
         f"cross-entropy in bits); keys of two random bytes, values of one; LoRA on all linear layers of a frozen random network of two "
         f"layers, 32 wide; {len(first['bits'][0])} seeds, {numbers['steps']:,} steps on all pairs, the best of {len(first['rates'])} rates"
         f"{' (the highest, so a finer sweep may find a little more)' if highest else ''}. Longer training may store more, and a "
         "pretrained base may store otherwise."
+    )
+
+
+def _fewer(numbers):
+    """What is stored at the largest offer, where that is less than at a smaller one."""
+    ranks = numbers["ranks"].items()
+    stored = ", ".join(f"{median(found['bits'][-1]):.2f} (r = {r})" for r, found in ranks)
+    failed = sum(bits == 0 for _, found in ranks for bits in found["bits"][-1])
+    return (
+        f"where fewer are stored again, {stored}{f', and {failed} runs learn nothing' if failed else ''}: an adapter could leave the other "
+        "pairs alone, so there the training is what is short, not the room"
     )

@@ -31,3 +31,12 @@ def test_bits_that_still_rise_at_the_largest_offer_are_said_to():
     assert "with up to 4 offered, still rising there in every seed (" in caption(data)
     data["ranks"]["2"]["bits"] = [[2.05] * 3, [2.0, 2.1, 2.1]]
     assert "with up to 4 offered (" in caption(data)
+
+
+def test_fewer_bits_at_the_largest_offer_are_not_called_a_capacity():
+    data = made_up(2.0, 2.1)
+    for found in data["ranks"].values():
+        found["bits"] = [[1.9] * 3, [1.2, 1.1, 0.0]]
+    text = caption(data)
+    assert "up to 1.90 (r = 1), 1.90 (r = 2)" in text and "still rising" not in text
+    assert "fewer are stored again, 1.10 (r = 1), 1.10 (r = 2), and 2 runs learn nothing" in text
