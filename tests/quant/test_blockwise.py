@@ -15,6 +15,7 @@ from minilora.quant.blockwise import (
     dequantize_blocks,
     encode,
     for_each_chunk,
+    largest,
     pack,
     packed_size,
     quantize_blocks,
@@ -78,6 +79,19 @@ def test_scales_are_the_absmax_of_each_block_from_either_side():
     np.testing.assert_array_equal(scales, [0, TINY])  # as bitsandbytes: clamped in a partial block alone
     _, scales = quantize_blocks(np.array([1.0, -7.0]), get_codebook("nf4"), 64)
     np.testing.assert_array_equal(scales, [7])
+
+
+def test_the_largest_by_its_bits_is_the_largest_absolute_value():
+    x = np.random.default_rng(0).standard_normal((200, 64)).astype(np.float32)
+    x *= np.float32(10) ** np.random.default_rng(1).integers(-44, 38, (200, 1)).astype(np.float32)  # subnormal to large
+    x[0], x[1], x[2, 5], x[3, 7] = 0.0, -0.0, -3.4e38, 1e-45
+    np.testing.assert_array_equal(largest(x), np.maximum(x.max(axis=1), -x.min(axis=1)))
+    assert not np.signbit(largest(x)).any()
+
+
+def test_every_other_code_of_an_array_packs_as_its_copy_does():
+    codes = np.arange(64, dtype=np.uint8) % 16
+    np.testing.assert_array_equal(pack(codes[::2], 4), pack(codes[::2].copy(), 4))
 
 
 def test_zero_blocks_stay_zero():
