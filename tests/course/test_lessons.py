@@ -77,6 +77,12 @@ def test_notebooks_are_thin(lesson, edition):
 
 
 @pytest.mark.parametrize("lesson", EVERY)
+def test_code_in_the_text_is_not_too_wide_either(lesson):
+    for block in re.findall(r"(?ms)^```python\n(.*?)^```$", prose(lesson)):
+        assert max(map(len, block.splitlines())) <= WIDEST, block
+
+
+@pytest.mark.parametrize("lesson", EVERY)
 def test_lessons_import_from_the_faces_of_packages_alone(lesson):
     """`from minilora.quant import quantize`, not from a file inside; experiments and exercises are files to be named."""
     source = (NOTEBOOKS / "source" / f"{lesson}.py").read_text(encoding="utf-8")

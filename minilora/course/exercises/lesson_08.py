@@ -98,7 +98,7 @@ two models on the *same* windows. What is the standard error of their mean diffe
             "np.abs(after - before).mean()": "that is a size of the difference, not how well its mean is known.",
         },
         cases=_losses,
-        learned="Of SmolLM2's windows the mean loss is known to 0.08 nats, the cost of NF4 to 0.01: that is what pairing gives.",
+        learned="Of SmolLM2's windows the mean loss is known to 0.08 nats, the cost of NF4 to 0.02: that is what pairing gives.",
     ),
     Exercise(
         name="what_the_file_was",
