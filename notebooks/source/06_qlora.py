@@ -36,7 +36,7 @@ style()
 # %% [markdown]
 # ## 1. A base in four bits
 #
-# QLoRA (Dettmers et al. 2023) is LoRA over a base whose linear layers are stored in four bits. There is no QLoRA class here: a layer in four bits has the face of any linear layer, so LoRA wraps it like any other.
+# QLoRA (Dettmers et al. 2023) is LoRA over a base whose linear layers are stored in four bits. There is no QLoRA class here: a layer in four bits is called and asked like any linear layer, so LoRA wraps it like any other.
 
 # %%
 base, model = load_base(), load_base()
@@ -81,16 +81,16 @@ print(f"one decoded matrix, the largest: {max(sizes) / 1e6:.1f} MB; all of them:
 # %% [markdown]
 # ## 2. Prepared for training
 #
-# With PEFT one calls `prepare_model_for_kbit_training(model)` between loading in four bits and `get_peft_model`. It sounds like magic, and is four steps. What each is, and what it is here:
+# With PEFT one calls `prepare_model_for_kbit_training(model)` between loading in four bits and `get_peft_model`. It sounds like magic, but it is four steps. What each does, why, and what it is here:
 #
 # | in PEFT | why there | here |
 # |:---|:---|:---|
-# | `requires_grad = False` for every parameter | only the adapter is to train; so it must come *before* the adapter | `apply_lora` freezes the base as it puts the adapter on |
-# | parameters in 16 bits become 32 bits (norms, embedding, head; not the codes) | sums over many values lose digits in 16 bits | all that is not in four bits is float32 from the start |
-# | `enable_input_require_grads()` | autograd's checkpointing (the reentrant kind) builds no graph for a block whose *input* needs no gradient, and the embedding is frozen: the adapters would get none | backward is called, not discovered: every block's runs |
-# | `gradient_checkpointing_enable()` | activations are the largest part now | `checkpoint_blocks(model)` |
+# | `requires_grad = False` for every parameter that there is | only the adapter is to train; so this must come *before* the adapter is put on | `apply_lora` freezes the base as it puts the adapter on |
+# | parameters in 16 bits are cast to 32 (norms, embedding, head; not the codes) | sums over many values lose digits in 16 bits | what is not in four bits is float32 from the start |
+# | `enable_input_require_grads()` | PyTorch's older checkpointing (`use_reentrant=True`, PEFT's default) builds no graph for a block whose *input* needs no gradient, and the embedding is frozen: the adapters would get no gradient. The newer kind does without | no graph is searched: each block has its backward, and it is called |
+# | `gradient_checkpointing_enable()` | with the weights in four bits, activations are soon the largest part | `checkpoint_blocks(model)` |
 #
-# So two lines, and what they do can be checked: which parameters are trainable, and that checkpointing changes the memory and not one bit of a gradient.
+# Two lines remain, `apply_lora` and `checkpoint_blocks`, and what they do can be checked: which parameters are trainable, and that checkpointing changes the memory and not one bit of a gradient.
 
 # %%
 apply_lora(
@@ -217,10 +217,10 @@ table(
 
 # %% [markdown]
 # Nine tenths of what NF2 took come back, and one tenth is still missing. *What does a new task notice of the bits?* Here, less than the seeds do. On numerals no code differs from float32 beyond the spread of five seeds, at r = 8, nor do NF4 and NF2 at r = 1 and 32. On dates five codes are level with float32, and NF2, which took most, ends *ahead* of it in every
-# seed. (Rates matter more: at 0.012, which one seed preferred to 0.006 by 1 % of the loss, NF4 would have been behind in every seed. So where two rates were close, all seeds chose.) The base knew neither task, so there was nothing of them to take. That is the mild reading of "QLoRA matches LoRA": on a
+# seed. (Rates matter more. One seed preferred a rate of 0.012 for NF4 to 0.006, by 1 % of the loss, and at 0.012 NF4 would have been behind in every seed. So where two rates were close, all five seeds chose.) The base knew neither task, so quantizing had nothing of them to take. That is the mild reading of "QLoRA matches LoRA": on a
 # task that training teaches, the adapter learns to use the weights that there are. It does not say that a model keeps all that it *knew*.
 #
-# If the start is what few bits spoil, start nearer: LoftQ and PiSSA put into A and B what quantizing loses (lesson 02 has the zero start). How far the weights are from the float ones before any step, with two bits:
+# If the start is what few bits spoil, start nearer. LoftQ puts into A and B what it can of the error of quantizing; PiSSA puts the largest singular values of W there, and only the rest is quantized. (Lesson 02 starts with B = 0.) How far the weights are from the float ones before any step, with two bits:
 
 # %%
 floats = {path: layer.dense_weight() for path, layer in linear_paths(base).items()}
@@ -247,7 +247,7 @@ table(["start, over NF2", "distance to the float weights, over their norm"], row
 draw("better_starts")
 
 # %% [markdown]
-# Two hundred steps end on the slope: in a run of 500, B = 0 comes down to a tenth of this loss (figure qlora, above). On the slope both starts are ahead of it over NF4 in every seed, and LoftQ over NF2, too. But hardly *because* they are nearer. Over float32, where no error is to be repaired, PiSSA gains as much as over NF4;
+# Two hundred steps end while the loss still falls steeply: in a run of 500, B = 0 comes down to a tenth of this loss (figure qlora, above). At this point LoftQ and PiSSA are ahead of B = 0 over NF4 in every seed, and LoftQ over NF2, too. But hardly *because* they are nearer. Over float32, where no error is to be repaired, PiSSA gains as much as over NF4;
 # and over NF4 LoftQ's start, though nearer to the float weights, costs the base's own text no less than B = 0 does. What both have besides is a B that is not zero, so that A learns from the first step on. Over NF2 LoftQ repairs nearly half of what the text lost and PiSSA two thirds, and still PiSSA, the nearest, is not ahead in every seed. In lesson 07's shorter runs
 # LoftQ with one round ties with plain LoRA. So a better start is worth a try when steps are few; that it makes up for the bits, these numbers do not show.
 
@@ -285,8 +285,8 @@ table(
 )  # fmt: skip
 
 # %% [markdown]
-# The share is a regression coefficient: how much of the wanted change is in the change that was made. The error is something else, and looks worse, but noise is not loss (lesson 09, question 37). Why a small update disappears can be seen weight by weight. Decoded weights lie *exactly* on the levels, and
-# what does not carry a weight half way to the next level is rounded back:
+# The share is a regression coefficient: how much of the wanted change is in the change that was made. The error of each weight is something else. It looks worse, but noise spread over all weights costs little loss (lesson 09, question 37). Why a small update disappears can be seen weight by weight. Decoded weights lie *exactly* on the levels, and
+# an update that does not carry a weight half way to the next level is rounded back:
 
 # %%
 pictures.rounded_back(0.03)
@@ -307,13 +307,13 @@ def rounded_back(size=0.05, code="nf4"):
 
 
 # %% [markdown]
-# Original weights lie between the levels, each at another place. A small update carries few of them over a border as well, but those few in the right proportion: on average the update is all there. What that does to real adapters, small and large:
+# Original weights lie between the levels, each at another place. A small update carries few of them over a border as well, but those few in the right proportion: on average the whole update is there. What that does to real adapters, small and large:
 
 # %%
 draw("merge_into_4bit")
 
 # %% [markdown]
-# Mind the right panel. A *large* adapter does better on the decoded weights it was trained on than on the original ones, in float and quantized alike; rounded again, it is level with the original ones in float. Part of what it learned is to make up for the errors of its base, and on other
+# Mind the right panel. A *large* adapter does better on the decoded weights it was trained on than on the original ones, in float and quantized alike; rounded again, it is level with the original weights in float. Part of what it learned is to make up for the errors of its base, and on other
 # weights that part is wrong. So "merge the QLoRA adapter into the 16-bit model" is not what it was trained for.
 #
 # In code, the exact one is `merge_lora(model)`. Quantizing again is a second, explicit line, so that nobody does it by accident:
