@@ -122,7 +122,7 @@ def steps(tmp_path_factory):
                 with contextlib.redirect_stdout(said[side]):
                     exec(compile(code, f"lesson 08, section {section}: {code[:40]}...", "exec"), (theirs, ours)[side])
             text = "\n\n".join(code for _, code in parts)
-            # copies, since later lines merge the model, and bitsandbytes lays its codes out anew at the first call
+            # copies, since later lines merge the model, and bitsandbytes lays its codes out again at the first call
             kept = [{name: copy.deepcopy(side.get(name)) for name in ("model", "in_nf4")} for side in (theirs, ours)]
             done.append(Step(section, text, theirs | kept[0], ours | kept[1], *(one.getvalue() for one in said)))
         yield lambda word: next(step for step in done if word in step.text)
