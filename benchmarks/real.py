@@ -36,8 +36,8 @@ from sides import (
 )
 
 from minilora import AdamW, Llama, LlamaConfig, LoraConfig, apply_lora, quantize, quantize_linears
-from minilora.machine import keep_memory
-from minilora.nn import Decoder, KVCache
+from minilora.machine import in_threads, keep_memory
+from minilora.nn import Decoder, KVCache, checkpoint_blocks
 from minilora.training import clip_grad_norm
 
 CONFIG = LlamaConfig(
@@ -61,7 +61,7 @@ CODES = {"": None, "int4": "int4_affine", "nf4": "nf4"}  # theirs is NF4 for eac
 # Each work: what the table calls it, the other side, and whether both must arrive at the same numbers.
 WORKS = {
     "decode": ("a token, float32", "transformers", True),
-    "read": ("read all weights once: the floor for a token", "torch", True),
+    "read": ("read all weights once", "torch", True),
     "decode-int4": ("a token, affine int4 (theirs NF4)", "bitsandbytes", False),
     "decode-nf4": ("a token, NF4", "bitsandbytes", True),
     "decode-nf4-kept": ("a token, NF4, kept decoded", "bitsandbytes", True),
@@ -69,6 +69,7 @@ WORKS = {
     "prefill-512": ("read 512 tokens", "transformers", True),
     "lora-128": ("LoRA step, 128 tokens", "PEFT", True),
     "lora-512": ("LoRA step, 512 tokens", "PEFT", True),
+    "lora-512-checkpointed": ("the same, gradient checkpointing", "PEFT", True),
     "qlora-128": ("QLoRA step, 128 tokens", "PEFT and bitsandbytes", True),
     "qlora-512": ("QLoRA step, 512 tokens", "PEFT and bitsandbytes", True),
     "products-512": ("a layer's seven products, 512 tokens", "torch", True),
@@ -129,11 +130,12 @@ def our_decoding(weights, detail):
 
 
 def our_reading(weights):
-    arrays = [parameter.value for parameter in our_model(weights).parameters()]
+    flat = [parameter.value.reshape(-1) for parameter in our_model(weights).parameters()]
+    pieces = [array[start : start + 2**20] for array in flat for start in range(0, array.size, 2**20)]
 
     def turn():
-        start = time.perf_counter()
-        largest = [array.max() for array in arrays]
+        largest, start = [], time.perf_counter()
+        in_threads(lambda piece: largest.append(piece.max()), pieces)
         return [time.perf_counter() - start], float(max(largest))
 
     return turn
@@ -151,8 +153,10 @@ def our_prefill(weights, length):
     return turn
 
 
-def our_step(weights, length, code):
+def our_step(weights, length, code, checkpointed):
     model = our_model(weights, code, lora=True)
+    if checkpointed:
+        checkpoint_blocks(model)
     parameters = [p for p in model.parameters() if p.trainable]
     optimizer, ids = AdamW(parameters, lr=RATE, weight_decay=0.0), ids_of(length + 1)
 
@@ -290,10 +294,14 @@ def their_prefill(weights, length):
     return turn
 
 
-def their_step(weights, length, code):
+def their_step(weights, length, code, checkpointed):
     import torch
 
     model = their_model(weights, code, lora=True)
+    if checkpointed:
+        model.enable_input_require_grads()
+        model.gradient_checkpointing_enable()
+        model.train()  # transformers checkpoints in training alone
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer, ids = torch.optim.AdamW(parameters, lr=RATE, weight_decay=0.0), torch.from_numpy(ids_of(length + 1))
 
@@ -355,7 +363,8 @@ def turns(side, work, weights):
     elif kind == "prefill":
         turn = prefill(weights, int(detail))
     elif kind in ("lora", "qlora"):
-        turn = step(weights, int(detail), "nf4" if kind == "qlora" else None)
+        length, _, how = detail.partition("-")
+        turn = step(weights, int(length), "nf4" if kind == "qlora" else None, bool(how))
     elif kind == "products":
         turn = products(int(detail))
     else:

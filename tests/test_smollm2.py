@@ -108,6 +108,12 @@ def test_the_readme_has_the_numbers_of_the_page(module):
         assert len(page.summary(rest)) < len(page.summary(numbers))
 
 
+def test_the_summary_says_on_which_machine_each_part_was_measured(module):
+    where, parts = module("page").where, {"load": "A", "loss": "A", "speed": "B"}
+    assert where({part: {"machine": one} for part, one in parts.items()}) == "Measured: speed on B; the rest on A."
+    assert where({"load": {"machine": "A"}, "speed": {"machine": "A"}}) == "Measured: on A."
+
+
 def test_the_page_is_made_of_its_numbers(module):
     page = module("page").page
     numbers = json.loads((ROOT / "figures" / "smollm2.json").read_text(encoding="utf-8"))

@@ -29,9 +29,23 @@ def page(numbers: dict[str, Any]) -> str:
 
 
 def summary(numbers: dict[str, Any]) -> str:
-    """The numbers for the README: one sentence per part; a part that has not been measured is left out."""
+    """The numbers for the README: one sentence per part, and on which machines they were measured; a part that has not been
+    measured is left out."""
     results = {part: one["results"] for part, one in numbers.items()}
-    return " ".join(sentence(results) for part, sentence in SENTENCES.items() if part in results) + "\n"
+    said = [part for part in SENTENCES if part in results]
+    return (
+        " ".join([*(SENTENCES[part](results) for part in said), where({part: numbers[part] for part in said})]) + "\n"
+    )
+
+
+def where(numbers: dict[str, Any]) -> str:
+    """On which machine each part was measured; where there are several, the one with the most parts is said last."""
+    parts: dict[str, list[str]] = {}
+    for part, one in numbers.items():
+        parts.setdefault(one["machine"], []).append(CALLED[part])
+    *few, most = sorted(parts, key=lambda machine: len(parts[machine]))
+    named = [f"{', '.join(parts[machine])} on {machine}" for machine in few]
+    return f"Measured: {'; '.join([*named, f'the rest on {most}' if few else f'on {most}'])}."
 
 
 def with_summary(readme: str, numbers: dict[str, Any]) -> str:
@@ -379,3 +393,11 @@ def _exported(results):
 
 
 SENTENCES = {"load": _loaded, "logits": _logits, "speed": _speed, "loss": _loss, "finetune": _facts, "peft": _exported}
+CALLED = {
+    "load": "loading",
+    "logits": "logits",
+    "speed": "speed",
+    "loss": "losses",
+    "finetune": "fine-tuning",
+    "peft": "PEFT",
+}

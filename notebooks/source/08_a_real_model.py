@@ -632,7 +632,7 @@ exercise("what_the_file_was")
 # 1. A published model is a config, named tensors, a tokenizer and a template; with each of them right, NumPy gives transformers' logits to the fourth place.
 # 2. Where conventions differ (rows of q and k, digits, scales), the numbers of another program are the only test.
 # 3. Weights that were quantized before favor the code that was used: a code that loses nothing is a sign about the file.
-# 4. Compare losses window by window: the difference is then known several times better than either loss.
+# 4. Compare losses window by window: the difference is then known several times better than either loss, where the codes change it little (NF4: a standard error of 0.019 beside 0.084).
 # 5. QLoRA on a CPU teaches a small model most of sixty facts in minutes; the adapter is 10 MB, and PEFT loads it as its own.
 #
 # **Papers.** Allal et al. 2025, *SmolLM2* (arXiv 2502.02737) · Dettmers et al. 2023, *QLoRA* (arXiv 2305.14314) · Su et al. 2021, *RoFormer* (arXiv 2104.09864)

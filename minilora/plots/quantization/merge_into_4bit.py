@@ -34,7 +34,13 @@ def _draw_shares(ax, numbers):
         band(ax, numbers["sizes"], runs, shade, label=f"{text}, random update")
     trained = numbers["adapters"]
     ax.plot(
-        [a["size"] for a in trained], [a["share"] for a in trained], "*", color=HARD, markersize=9, label="NF4, trained"
+        [a["size"] for a in trained],
+        [a["share"] for a in trained],
+        "*",
+        color=color("nf4"),
+        markeredgecolor=INK,
+        markersize=10,
+        label=f"{label('nf4')}, trained",
     )
     _size_axis(ax)
     ax.set_ylabel("share of the update kept (regression coefficient)")

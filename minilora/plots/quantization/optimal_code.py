@@ -29,6 +29,7 @@ def _draw_use(ax, numbers):
     ax.axhline(1, color=INK, linestyle="--", linewidth=1)
     ax.text(15, 1.02, "even use", ha="right", va="bottom")
     ax.set_ylim(bottom=0)
+    ax.set_xticks(range(0, 16, 3))
     ax.set_xlabel("NF4 code")
     ax.set_ylabel("use, over even use (1/16)")
     ax.set_title("NF4's bins on normal weights")
