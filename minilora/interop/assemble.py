@@ -1,5 +1,6 @@
 """From a source of tensors to a Llama, one tensor at a time: read, quantized on request, and forgotten."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,6 +35,13 @@ def assemble(
     if config.num_hidden_layers > len(tensors):
         raise ValueError(
             f"{origin} holds {len(tensors)} tensors, too few for the {config.num_hidden_layers} layers of its config"
+        )
+    values = sum(math.prod(tensor.shape) for tensor in tensors.values())
+    norms = 2 * config.num_hidden_layers + 1  # whose gains a skeleton makes, before any shape is compared
+    if norms * config.hidden_size > values:
+        raise ValueError(
+            f"{origin} holds {values} values, too few for the hidden_size {config.hidden_size} and "
+            f"{config.num_hidden_layers} layers of its config"
         )
     model = Llama.skeleton(config, dtype)
     check_fits(model, tensors, origin)

@@ -63,7 +63,7 @@ class GGUFFile(TensorFile):
         for _ in range(pairs):
             key = _text(reader.string())
             if not key or key in values:
-                raise ValueError(f"a key is {'there twice' if key else 'empty'}: {key!r}")
+                raise ValueError(f"a key is {'there twice' if key else 'empty'}: {_start(key)}")
             values[key] = _skip_value(reader, key)
         alignment = _alignment(values.get(ALIGNMENT_KEY), reader)
         descriptions: dict[str, tuple[tuple[int, ...], Format, int]] = {}
@@ -171,9 +171,9 @@ def _skip_value(reader, key):
     if kind == ARRAY:
         kind, count = reader.integer("<i"), reader.integer("<Q")
         if count > LARGEST:
-            raise ValueError(f"{key!r} claims {count} elements")
+            raise ValueError(f"{_start(key)} claims {count} elements")
     if kind != STRING and kind not in SCALARS:
-        raise ValueError(f"{key!r} has the unknown type {kind}")
+        raise ValueError(f"{_start(key)} has the unknown type {kind}")
     value = _Value(kind, count, reader.place)
     if kind == STRING:
         reader.skip_strings(1 if count is None else count)
@@ -239,6 +239,11 @@ def _strings(header, place, count):
 
 def _text(raw):
     return raw.decode("utf-8", "surrogateescape")
+
+
+def _start(key):
+    """A key for a message: a damaged length may have made it as long as the file."""
+    return repr(key[:MAX_NAME]) + "..." * (len(key) > MAX_NAME)
 
 
 def _unknown(path, name, kind):

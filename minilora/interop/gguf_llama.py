@@ -3,11 +3,13 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from minilora import checks
 from minilora.interop.assemble import assemble
 from minilora.interop.blocks import affine_from_q4_1
 from minilora.interop.gguf import GGUFFile
@@ -81,48 +83,8 @@ def load_gguf(
 
 def gguf_config(file: GGUFFile) -> LlamaConfig:
     """The LlamaConfig that a file's metadata describes. ValueError, naming it, for what is missing or not built here."""
-    metadata = file.metadata
-    architecture = metadata.get("general.architecture")
-    if architecture != "llama":
-        raise ValueError(
-            f"{file.path}: general.architecture must be 'llama', got {architecture!r}; no other is built here"
-        )
-    settings = {key.removeprefix("llama."): metadata[key] for key in metadata if key.startswith("llama.")}
-    if unknown := sorted(settings.keys() - KEYS):
-        raise ValueError(
-            f"{file.path}: llama.{unknown[0]} is an option that is not built here; got {settings[unknown[0]]}"
-        )
-
-    def get(key, kind=int, default=None):
-        value = settings.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, kind):
-            raise ValueError(f"{file.path}: llama.{key} must be one {kind.__name__}, got {value!r:.80}")
-        return value if kind is int else float(str(np.float32(value)))  # 1e-05, not 9.99999975e-06
-
-    embedding = file.get("token_embd.weight")
-    if embedding is None or len(embedding.shape) != 2:
-        raise ValueError(f"{file.path} must hold the matrix token_embd.weight; get it again")
-    heads, hidden = get("attention.head_count"), get("embedding_length")
-    head_dim = get("attention.key_length", default=hidden // max(1, heads))
-    for key in ("attention.value_length", "rope.dimension_count"):
-        if get(key, default=head_dim) != head_dim:
-            raise ValueError(f"{file.path}: llama.{key} must be the head's {head_dim}, got {settings[key]}")
-    theta = get("rope.freq_base", float, 10000.0)
     try:
-        return LlamaConfig(
-            vocab_size=embedding.shape[0],
-            hidden_size=hidden,
-            intermediate_size=get("feed_forward_length"),
-            num_hidden_layers=get("block_count"),
-            num_attention_heads=heads,
-            num_key_value_heads=get("attention.head_count_kv", default=heads),
-            max_position_embeddings=get("context_length"),
-            rope_theta=theta,
-            rms_norm_eps=get("attention.layer_norm_rms_epsilon", float),
-            tie_word_embeddings="output.weight" not in file,
-            head_dim=head_dim,
-            rope_scaling=_rope_scaling(file, settings, head_dim, theta),
-        )
+        return _config(file)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{file.path}: {error}") from error
 
@@ -167,17 +129,74 @@ class GGUFTensor(FileTensor):
         return np.arange(self.shape[0]).reshape(self.heads, -1, 2).swapaxes(1, 2).reshape(-1)
 
 
-def _rope_scaling(file, settings, head_dim, theta):
-    kind = settings.get("rope.scaling.type", "none")
+def _config(file):
+    architecture = file.metadata.get("general.architecture")
+    if not isinstance(architecture, str) or architecture != "llama":
+        raise ValueError(
+            f"general.architecture must be 'llama', got {checks.shown(architecture)}; no other is built here"
+        )
+    settings = {key.removeprefix("llama."): file.metadata[key] for key in file.metadata if key.startswith("llama.")}
+    if unknown := sorted(settings.keys() - KEYS):
+        raise ValueError(
+            f"llama.{unknown[0]} is an option that is not built here, got {checks.shown(settings[unknown[0]])}"
+        )
+    get = partial(_setting, settings)
+    embedding = file.get("token_embd.weight")
+    if embedding is None or len(embedding.shape) != 2:
+        raise ValueError("it must hold the matrix token_embd.weight; get it again")
+    heads, hidden = get("attention.head_count"), get("embedding_length")
+    head_dim = get("attention.key_length", default=hidden // max(1, heads))
+    for key in ("attention.value_length", "rope.dimension_count"):
+        if get(key, default=head_dim) != head_dim:
+            raise ValueError(f"llama.{key} must be the head's {head_dim}, got {settings[key]}")
+    config = LlamaConfig(
+        vocab_size=embedding.shape[0],
+        hidden_size=hidden,
+        intermediate_size=get("feed_forward_length"),
+        num_hidden_layers=get("block_count"),
+        num_attention_heads=heads,
+        num_key_value_heads=get("attention.head_count_kv", default=heads),
+        max_position_embeddings=get("context_length"),
+        rope_theta=get("rope.freq_base", float, 10000.0),
+        rms_norm_eps=get("attention.layer_norm_rms_epsilon", float),
+        tie_word_embeddings="output.weight" not in file,
+        head_dim=head_dim,
+    )
+    return replace(config, rope_scaling=_rope_scaling(file, settings, config))
+
+
+def _setting(settings, key, kind=int, default=None):
+    """The value of "llama." + `key`, of type `kind`."""
+    value = settings.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise ValueError(f"llama.{key} must be one {kind.__name__}, got {checks.shown(value)}; get the file again")
+    if kind is not float:
+        return value
+    with np.errstate(over="ignore"):  # of a float64; what is infinite is not a number that LlamaConfig takes
+        return float(str(np.float32(value)))  # 1e-05, not 9.99999975e-06
+
+
+def _rope_scaling(file, settings, config):
+    """LlamaConfig's rope_scaling. As in llama.cpp, a factor without a type is linear's, and without either there is none."""
+    factor = "rope.scaling.factor"
+    kind = _setting(settings, "rope.scaling.type", str, "linear" if factor in settings else "none")
+    if kind != "none" and ROPE_FACTORS in file:
+        raise ValueError(
+            f"{ROPE_FACTORS} must stand beside llama.rope.scaling.type 'none', got {kind!r}; "
+            "two ways of scaling at once are not built here"
+        )
     if kind == "linear":
-        return {"rope_type": "linear", "factor": settings.get("rope.scaling.factor")}
+        return {"rope_type": "linear", "factor": _setting(settings, factor, float)}
     if kind != "none":
         return {"rope_type": kind}  # which LlamaConfig refuses by its name
     if ROPE_FACTORS not in file:
         return None
+    head_dim, theta = config.head_dim, config.rope_theta
+    if (shape := file[ROPE_FACTORS].shape) != (head_dim // 2,):  # before anything of that size is made
+        raise ValueError(f"{ROPE_FACTORS} must have the shape {(head_dim // 2,)}, got {shape}; get the file again")
     factors = file[ROPE_FACTORS].read(np.float64)
     scaling = {"rope_type": "llama3", "factor": float(factors.max(initial=1.0))} | LLAMA3
     expected = rope_frequencies(head_dim, theta) / rope_frequencies(head_dim, theta, tuple(scaling.items()))
-    if factors.shape != expected.shape or not np.allclose(factors, expected, rtol=1e-4):
+    if not np.allclose(factors, expected, rtol=1e-4):
         raise ValueError(f"{ROPE_FACTORS} must be llama3's with {LLAMA3}, got other factors")
     return scaling

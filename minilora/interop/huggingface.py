@@ -76,8 +76,10 @@ def read_config(path: str | os.PathLike) -> LlamaConfig:
     settings = read_json(path)
     architectures = settings.get("architectures") or ["LlamaForCausalLM"]
     if architectures != ["LlamaForCausalLM"]:
-        raise ValueError(f"{path}: architectures must be ['LlamaForCausalLM'], got {architectures}")
-    rope = dict(settings.get("rope_scaling") or settings.get("rope_parameters") or {})
+        raise ValueError(
+            f"{path}: architectures must be ['LlamaForCausalLM'], got {checks.shown(architectures)}; no other is built here"
+        )
+    rope = _rope_settings(path, settings)
     theta = rope.pop("rope_theta", settings.get("rope_theta", 10000.0))
     settings |= {"partial_rotary_factor": rope.pop("partial_rotary_factor", settings.get("partial_rotary_factor", 1.0))}
     for name, value in FIXED.items():
@@ -86,7 +88,8 @@ def read_config(path: str | os.PathLike) -> LlamaConfig:
                 f"{path}: {name} must be {json.dumps(value)}, got {json.dumps(settings[name])}; no other is built here"
             )
     kept = DEFAULTS | {field.name: settings[field.name] for field in fields(LlamaConfig) if field.name in settings}
-    kept["num_key_value_heads"] = settings.get("num_key_value_heads") or kept["num_attention_heads"]
+    kv_heads = settings.get("num_key_value_heads")
+    kept["num_key_value_heads"] = kept["num_attention_heads"] if kv_heads is None else kv_heads
     try:
         return LlamaConfig(**(kept | {"rope_theta": theta, "rope_scaling": rope or None}))
     except (TypeError, ValueError) as error:
@@ -104,8 +107,10 @@ def folder_tensors(folder: Path) -> TensorSource:
         return SafetensorsFile(folder / WEIGHTS)
     place = read_json(folder / INDEX).get("weight_map")
     if not isinstance(place, dict) or not place or not all(isinstance(name, str) for name in place.values()):
-        raise ValueError(f"{folder / INDEX} must map names to files under weight_map; get it again")
-    if outside := [name for name in place.values() if Path(name).name != name]:
+        raise ValueError(
+            f"{folder / INDEX} must map names to files under weight_map, got {checks.shown(place)}; get it again"
+        )
+    if outside := [name for name in place.values() if Path(name).name != name or not name.isprintable()]:
         raise ValueError(f"{folder / INDEX} must name files in its own folder, got {outside[0]!r}")
     shards = {name: SafetensorsFile(folder / name) for name in sorted(set(place.values()))}
     in_shards = {tensor: name for name, shard in shards.items() for tensor in shard}
@@ -211,6 +216,20 @@ def config_json(config: LlamaConfig, dtype: str) -> dict[str, Any]:
     }
     styles = {"rope_scaling": scaling, "rope_parameters": rope}
     return {"architectures": ["LlamaForCausalLM"], "dtype": dtype, "torch_dtype": dtype} | fixed | settings | styles
+
+
+def _rope_settings(path, settings):
+    """What config.json says of RoPE, as a new dict: under rope_scaling, or else under rope_parameters."""
+    given = {name: settings[name] for name in ("rope_scaling", "rope_parameters") if settings.get(name) is not None}
+    try:
+        styles = [checks.mapping(name, value) for name, value in given.items()]
+        for name, style in zip(given, styles, strict=True):
+            for key in ("rope_type", "type"):
+                if style.get(key) is not None:
+                    checks.string(f"{name}[{key!r}]", style[key])
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}; try {{'rope_type': 'linear', 'factor': 4.0}}, or null for none") from error
+    return next(filter(None, styles), {})
 
 
 def _shards(sizes, limit):

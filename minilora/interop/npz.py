@@ -87,7 +87,7 @@ def _opened(path):
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
-    except (ValueError, KeyError, EOFError, SyntaxError, RecursionError, NotImplementedError, RuntimeError) as error:
+    except (ValueError, LookupError, EOFError, SyntaxError, RecursionError, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"{path} is not a sound .npz file ({error}); get it again") from error
     except (zipfile.BadZipFile, tokenize.TokenError, zlib.error, OSError, MemoryError, OverflowError) as error:
         raise ValueError(f"{path} is not a sound .npz file ({error}); get it again") from error

@@ -45,9 +45,11 @@ def load_peft_adapter(model: Llama, folder: str | os.PathLike, adapter_name: str
     check_new_adapter(model, adapter_name)
     settings = read_json(folder / CONFIG)
     by_name = {translation.peft_type: translation for translation in TRANSLATIONS}
-    if (kind := settings.get("peft_type")) not in by_name:
+    kind = settings.get("peft_type")
+    if not isinstance(kind, str) or kind not in by_name:
         raise ValueError(
-            f"{folder / CONFIG}: peft_type must be one of {', '.join(by_name)}, got {kind!r}; no other is built here"
+            f"{folder / CONFIG}: peft_type must be one of {', '.join(by_name)}, got {checks.shown(kind)}; "
+            "no other is built here"
         )
     if not (folder / WEIGHTS).is_file() and (folder / BINARY).is_file():
         raise ValueError(f"{folder} holds {BINARY}, which is unpickled to be read; let PEFT save it as safetensors")

@@ -14,7 +14,7 @@ from minilora.adapters.adapter import InstalledAdapter, plain
 from minilora.adapters.lora_linear import bare
 from minilora.adapters.targets import ALL_LINEAR, HEAD, ends_in, pattern_value
 from minilora.adapters.variants import DoRA
-from minilora.interop.peft_options import WEIGHTS, Settings, Tensors, refuse_unknown
+from minilora.interop.peft_options import CONFIG, WEIGHTS, Settings, Tensors, refuse_unknown
 from minilora.nn import Llama
 from minilora.nn.layers import LinearFace
 
@@ -44,6 +44,7 @@ STARTS = (True, False, "gaussian", "orthogonal", "eva", "pissa")
 def read_lora(model: Llama, settings: Settings, tensors: Tensors) -> tuple[LoraConfig, dict[str, np.ndarray]]:
     """(config, arrays by our names) of a LoRA that PEFT wrote. ValueError for an option that is not built here."""
     refuse_unknown(settings, UNDERSTOOD)
+    _check_names(settings)
     start = settings.get("init_lora_weights", True)
     if start not in STARTS:
         raise ValueError(
@@ -53,7 +54,13 @@ def read_lora(model: Llama, settings: Settings, tensors: Tensors) -> tuple[LoraC
     paths = [plain(path) for path in linear_paths(model)]
     chosen = [path for path in paths if is_target(settings, MODEL * (path != HEAD) + path)]
     if not chosen:
-        raise ValueError(f"target_modules {settings.get('target_modules')!r} match no linear layer of the model")
+        options = ("exclude_modules", "layers_to_transform", "layers_pattern")
+        narrower = [name for name in options if settings.get(name) not in (None, [], "")]
+        raise ValueError(
+            f"target_modules {settings.get('target_modules')!r}"
+            + "".join(f" with {name} {settings[name]!r}" for name in narrower)
+            + " match no linear layer of the model"
+        )
     r, alpha = settings.get("r", 8), settings.get("lora_alpha", 8)
     config = LoraConfig(
         r=r,
@@ -173,6 +180,30 @@ def short(chosen: list[str], paths: list[str], all_linear: bool = True) -> str |
     return names if set(meant) == set(chosen) else tuple(chosen)
 
 
+def _check_names(settings):
+    """TypeError for what names layers in a type that PEFT does not write."""
+    examples = {
+        "target_modules": '["q_proj", "v_proj"]',
+        "exclude_modules": '["lm_head"]',
+        "layers_pattern": '"layers"',
+    }
+    for name, example in examples.items():
+        value = settings.get(name)
+        names = value if isinstance(value, list) else [value]
+        if value is not None and not all(isinstance(item, str) for item in names):
+            raise TypeError(
+                f"{name} of {CONFIG} must be a str or a list of str, got {checks.shown(value)}; "
+                f"try {example}, or null for none"
+            )
+    layers = settings.get("layers_to_transform")
+    indices = layers if isinstance(layers, list) else [layers]
+    if layers is not None and any(isinstance(i, bool) or not isinstance(i, int) for i in indices):
+        raise TypeError(
+            f"layers_to_transform of {CONFIG} must be an int or a list of int, got {checks.shown(layers)}; "
+            "try [0, 1], or null for all layers"
+        )
+
+
 def _check_base(model, path, weight):
     """PEFT writes the weights of embedding and head along where one is a target. They must be those that are here."""
     layer = bare(model.get_submodule(path.removesuffix(".base_layer")))
@@ -208,5 +239,5 @@ def _by_path(settings: Settings, option: str, chosen: Iterable[str], default: An
 def _match(expression, path, option, how):
     try:
         return how(expression, path)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:  # the latter for what is beyond re's limits
         raise ValueError(f"{option} must be a regular expression, got {expression!r}: {error}") from error

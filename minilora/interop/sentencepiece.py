@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from minilora import checks
+
 SPACE = "▁"  # how SentencePiece writes a space
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED = 1, 2, 3, 4  # GGUF's types of tokens; the last two stand for themselves
 LONGEST = 512  # characters of a token; every cut of each is tried
@@ -22,16 +24,19 @@ def sentencepiece_bpe(
     What is not in the vocabulary becomes bytes (<0x0A>). `space_prefix`: a text starts as if a space stood before it.
     ValueError, naming `origin`, for scores that do not fit the tokens or a token beyond LONGEST.
     """
-    scores = np.asarray(scores if scores is not None else ())
-    if scores.shape != (len(tokens),) or scores.dtype.kind not in "fiu" or not np.isfinite(scores).all():
-        raise ValueError(f"{origin}: tokenizer.ggml.scores must have one finite number per token")
+    listed = numbers(scores)
+    if listed.shape != (len(tokens),) or listed.dtype.kind not in "fiu" or not np.isfinite(listed).all():
+        raise ValueError(
+            f"{origin}: tokenizer.ggml.scores must have one finite number per token, "
+            f"got {checks.shown(scores)} for {len(tokens)} tokens; get the file again"
+        )
     if (longest := max(map(len, tokens))) > LONGEST:
         raise ValueError(f"{origin}: a token must have at most {LONGEST} characters, got one of {longest}")
     ids = {token: i for i, token in enumerate(tokens)}
     unknown = next((token for token, kind in zip(tokens, kinds, strict=True) if kind == UNKNOWN), None)
     bpe = library.models.BPE(
         ids,
-        merges(ids, scores, {token for token, kind in zip(tokens, kinds, strict=True) if kind == NORMAL}),
+        merges(ids, listed, {token for token, kind in zip(tokens, kinds, strict=True) if kind == NORMAL}),
         unk_token=unknown,
         fuse_unk=True,
         byte_fallback=True,
@@ -45,6 +50,13 @@ def sentencepiece_bpe(
         [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse(), *without]
     )
     return tokenizer
+
+
+def numbers(values: Any) -> np.ndarray:
+    """What a file has where an array of numbers belongs. Anything else becomes an empty array: of words, numpy would make
+    one in which each takes as much memory as the longest."""
+    plain = isinstance(values, (list, tuple)) and all(isinstance(value, (int, float)) for value in values)
+    return np.asarray(values) if plain or isinstance(values, np.ndarray) else np.empty(0)
 
 
 def merges(ids: dict[str, int], scores: np.ndarray, normal: set[str]) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ import numpy as np
 from minilora import checks, storage
 from minilora.interop.extras import need
 from minilora.interop.jsonfile import read_json, write_json
-from minilora.interop.sentencepiece import CONTROL, USER_DEFINED, sentencepiece_bpe
+from minilora.interop.sentencepiece import CONTROL, USER_DEFINED, numbers, sentencepiece_bpe
 
 TOKENIZER = "tokenizer.json"
 SETTINGS = "tokenizer_config.json"
@@ -109,19 +109,16 @@ def load_tokenizer(folder: str | os.PathLike) -> FileTokenizer:
         raise ValueError(f"{folder / TOKENIZER} is not a sound tokenizer ({error}); get it again") from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    settings: dict[str, Any] = {}
-    for name in ("special_tokens_map.json", SETTINGS):
-        if (folder / name).is_file():
-            settings |= read_json(folder / name)
-    special = {name: _special(folder, name, settings.get(f"{name}_token"), tokenizer) for name in SPECIAL}
-    chat = settings.get("chat_template")
+    settings: dict[str, tuple[Path, Any]] = {}  # what was said last of each, and where
+    for path in (folder / "special_tokens_map.json", folder / SETTINGS):
+        if path.is_file():
+            settings |= {name: (path, value) for name, value in read_json(path).items()}
+    nothing = folder / SETTINGS, None
+    special = {name: _special(name, *settings.get(f"{name}_token", nothing), tokenizer) for name in SPECIAL}
+    origin, chat = settings.get("chat_template", nothing)
     if (folder / CHAT).is_file():
-        chat = (folder / CHAT).read_text(encoding="utf-8")
-    if isinstance(chat, list):  # several by name
-        chat = next((entry.get("template") for entry in chat if entry.get("name") == "default"), None)
-    if chat is not None and not isinstance(chat, str):
-        raise ValueError(f"{folder / SETTINGS}: chat_template must be text, got {checks.shown(chat)}")
-    return FileTokenizer(tokenizer, special, chat)
+        origin, chat = folder / CHAT, _read_text(folder / CHAT)
+    return FileTokenizer(tokenizer, special, _chat_template(origin, "chat_template", chat))
 
 
 def gguf_tokenizer(metadata: Mapping[str, Any], origin: str) -> FileTokenizer:
@@ -133,22 +130,28 @@ def gguf_tokenizer(metadata: Mapping[str, Any], origin: str) -> FileTokenizer:
     """
     library = need("tokenizers", f"the tokenizer of {Path(origin).name}")
     model, tokens, kinds = (metadata.get(f"tokenizer.ggml.{name}") for name in ("model", "tokens", "token_type"))
-    if model not in MODELS:
+    if not isinstance(model, str) or model not in MODELS:
         raise ValueError(
-            f"{origin}: tokenizer.ggml.model must be 'gpt2' (byte-level BPE) or 'llama' (SentencePiece's BPE), got {model!r}; "
-            "no other is built here"
+            f"{origin}: tokenizer.ggml.model must be 'gpt2' (byte-level BPE) or 'llama' (SentencePiece's BPE), "
+            f"got {checks.shown(model)}; no other is built here"
         )
     if not isinstance(tokens, list) or not tokens or not all(isinstance(token, str) for token in tokens):
-        raise ValueError(f"{origin}: tokenizer.ggml.tokens must be a list of strings")
+        raise ValueError(
+            f"{origin}: tokenizer.ggml.tokens must be a list of strings, got {checks.shown(tokens)}; get the file again"
+        )
     try:
         "".join(tokens).encode("utf-8")
     except UnicodeEncodeError:
         raise ValueError(f"{origin}: tokenizer.ggml.tokens must be UTF-8; get the file again") from None
     if len(set(tokens)) != len(tokens):
         raise ValueError(f"{origin}: tokenizer.ggml.tokens must all differ")
-    if kinds is None or np.shape(kinds) != (len(tokens),):
-        raise ValueError(f"{origin}: tokenizer.ggml.token_type must have one entry per token")
-    kinds = np.asarray(kinds).tolist()
+    listed = numbers(kinds)
+    if listed.shape != (len(tokens),) or listed.dtype.kind not in "iu":
+        raise ValueError(
+            f"{origin}: tokenizer.ggml.token_type must have one entry per token, all of them integers, "
+            f"got {checks.shown(kinds)} for {len(tokens)} tokens; get the file again"
+        )
+    kinds = listed.tolist()
     tokenizer = MODELS[model](library, metadata, tokens, kinds, origin)
     own = [(token, kind) for token, kind in zip(tokens, kinds, strict=True) if kind in (CONTROL, USER_DEFINED)]
     tokenizer.add_special_tokens([library.AddedToken(token, special=True) for token, kind in own if kind == CONTROL])
@@ -156,17 +159,27 @@ def gguf_tokenizer(metadata: Mapping[str, Any], origin: str) -> FileTokenizer:
     names = {"bos": "bos", "eos": "eos", "pad": "padding", "sep": "seperator"}  # sic: GGUF's own spelling
     special = {name: metadata.get(f"tokenizer.ggml.{key}_token_id") for name, key in names.items()}
     for name, token in special.items():
-        if token is not None and not (isinstance(token, int) and 0 <= token < len(tokens)):
-            raise ValueError(f"{origin}: the {name} token must lie in 0 .. {len(tokens) - 1}, got {token}")
-    return FileTokenizer(tokenizer, special, metadata.get("tokenizer.chat_template"))
+        whole = isinstance(token, int) and not isinstance(token, bool)
+        if token is not None and not (whole and 0 <= token < len(tokens)):
+            raise ValueError(
+                f"{origin}: the {name} token must lie in 0 .. {len(tokens) - 1}, got {checks.shown(token)}; "
+                "get the file again"
+            )
+    name = "tokenizer.chat_template"
+    return FileTokenizer(tokenizer, special, _chat_template(origin, name, metadata.get(name)))
 
 
 def _byte_level(library, metadata, tokens, kinds, origin):
     pre, merges = metadata.get("tokenizer.ggml.pre"), metadata.get("tokenizer.ggml.merges")
-    if pre not in PRE_TYPES:
-        raise ValueError(f"{origin}: tokenizer.ggml.pre must be one of {', '.join(PRE_TYPES)}, got {pre!r}")
+    if not isinstance(pre, str) or pre not in PRE_TYPES:
+        raise ValueError(
+            f"{origin}: tokenizer.ggml.pre must be one of {', '.join(PRE_TYPES)}, got {checks.shown(pre)}; "
+            "no other is built here"
+        )
     if not isinstance(merges, list):
-        raise ValueError(f"{origin}: tokenizer.ggml.merges must be a list of strings")
+        raise ValueError(
+            f"{origin}: tokenizer.ggml.merges must be a list of strings, got {checks.shown(merges)}; get the file again"
+        )
     pairs = [tuple(merge.split(" ", 1)) for merge in merges]
     try:
         bpe = library.models.BPE(
@@ -185,7 +198,7 @@ def _byte_level(library, metadata, tokens, kinds, origin):
 def _sentencepiece(library, metadata, tokens, kinds, origin):
     prefix = metadata.get("tokenizer.ggml.add_space_prefix", True)
     if not isinstance(prefix, bool):
-        raise ValueError(f"{origin}: tokenizer.ggml.add_space_prefix must be true or false, got {prefix!r:.80}")
+        raise ValueError(f"{origin}: tokenizer.ggml.add_space_prefix must be true or false, got {checks.shown(prefix)}")
     scores = metadata.get("tokenizer.ggml.scores")
     return sentencepiece_bpe(library, tokens, scores, kinds, origin, space_prefix=prefix)
 
@@ -193,13 +206,33 @@ def _sentencepiece(library, metadata, tokens, kinds, origin):
 MODELS = {"gpt2": _byte_level, "llama": _sentencepiece}  # by GGUF's tokenizer.ggml.model
 
 
-def _special(folder, name, token, tokenizer):
-    """The id of a special token that a settings file names as text or as an object with its content."""
+def _special(name, origin, token, tokenizer):
+    """The id of a special token that the settings file `origin` names as text or as an object with its content."""
     if isinstance(token, dict):
         token = token.get("content")
     if token is None:
         return None
-    token_id = tokenizer.token_to_id(token) if isinstance(token, str) else None
+    try:
+        token_id = tokenizer.token_to_id(token) if isinstance(token, str) else None
+    except UnicodeEncodeError:  # a lone surrogate
+        token_id = None
     if token_id is None:
-        raise ValueError(f"{folder / SETTINGS}: {name}_token must be a token of {TOKENIZER}, got {checks.shown(token)}")
+        raise ValueError(f"{origin}: {name}_token must be a token of {TOKENIZER}, got {checks.shown(token)}")
     return token_id
+
+
+def _chat_template(origin, name, chat):
+    """The template of a conversation, None where there is none: text, or the one named "default" in a list of several."""
+    if isinstance(chat, list) and all(isinstance(entry, dict) for entry in chat):
+        chat = next((entry.get("template") for entry in chat if entry.get("name") == "default"), None)
+    try:
+        return None if chat is None else checks.string(name, chat, hint="leave it out where there is none")
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{origin}: {error}") from error
+
+
+def _read_text(path):
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 ({error}); get it again") from error

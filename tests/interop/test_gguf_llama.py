@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -60,22 +62,46 @@ def test_what_is_q4_1_can_stay_in_four_bits(model, tmp_path):
         ({"llama.attention.sliding_window": 4}, "llama.attention.sliding_window is an option"),
         ({"llama.block_count": None}, "llama.block_count must be one int, got None"),
         ({"llama.block_count": 10**9}, "too few for the 1000000000 layers"),
+        ({"llama.embedding_length": 2**22}, "too few for the hidden_size 4194304"),
         ({"llama.attention.head_count": [4, 4]}, "llama.attention.head_count must be one int"),
         ({"llama.attention.head_count": 0}, "num_attention_heads must be"),
         ({"llama.rope.dimension_count": 8}, "llama.rope.dimension_count must be the head's 16, got 8"),
         ({"llama.rope.scaling.type": "yarn", "llama.rope.scaling.factor": 2.0}, "linear or llama3, got 'yarn'"),
+        ({"llama.rope.scaling.type": "linear"}, "llama.rope.scaling.factor must be one float, got None"),
+        ({"llama.rope.scaling.type": [1, 2]}, "llama.rope.scaling.type must be one str, got an array"),
+        ({"llama.rope.freq_base": -1.0}, "rope_theta must be greater than 0, got -1.0"),
         ({"llama.attention.layer_norm_rms_epsilon": None}, "layer_norm_rms_epsilon must be one float"),
         ({"llama.feed_forward_length": 100}, r"up_proj.weight has shape \(96, 64\) instead of \(100, 64\)"),
         ({"tokenizer.ggml.model": "t5"}, "tokenizer.ggml.model must be 'gpt2'.*or 'llama'.*, got 't5'"),
         ({"tokenizer.ggml.model": "llama"}, "tokenizer.ggml.scores must have one finite number per token"),
         ({"tokenizer.ggml.pre": "qwen2"}, "tokenizer.ggml.pre must be one of smollm"),
+        ({"tokenizer.ggml.model": [1, 2]}, r"tokenizer.ggml.model must be 'gpt2'.*, got an array of shape \(2,\)"),
+        ({"tokenizer.ggml.model": ["gpt2"]}, r"tokenizer.ggml.model must be 'gpt2'.*, got \['gpt2'\] \(list\)"),
+        ({"tokenizer.ggml.pre": ["smollm"]}, r"tokenizer.ggml.pre must be one of smollm.*, got \['smollm'\] \(list\)"),
+        ({"tokenizer.chat_template": ["a"]}, r"tokenizer.chat_template must be a str, got \['a'\] \(list\)"),
+        ({"tokenizer.chat_template": 3}, r"tokenizer.chat_template must be a str, got 3 \(int\)"),
+        ({"tokenizer.ggml.bos_token_id": True}, "the bos token must lie in 0 .. 63, got True"),
+        ({"tokenizer.ggml.token_type": ["a"] * 64}, "token_type must have one entry per token, all of them integers"),
     ],
 )
 def test_an_option_that_is_not_built_is_named(model, changes, message, tmp_path):
     path = write_gguf(model, tmp_path / "model.gguf", changes=changes)
     with pytest.raises(ValueError, match=message) as caught:
         load_gguf(path)
-    assert str(path) in str(caught.value)
+    assert str(caught.value).count(str(path)) == 1
+
+
+@pytest.mark.parametrize("key", ["token_type", "scores"])
+def test_words_where_numbers_belong_take_no_more_memory_than_the_file(model, key, tmp_path):
+    """As an array of numpy's, each word would take as much as the longest."""
+    changes = {"tokenizer.ggml.model": "llama", "tokenizer.ggml.scores": [0.0] * 64, "tokenizer.ggml.merges": None}
+    changes[f"tokenizer.ggml.{key}"] = ["x" * 2**17] + ["x"] * 63
+    path = write_gguf(model, tmp_path / "model.gguf", changes=changes)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=f"tokenizer.ggml.{key} must have one .* got \\['xxx.*get the file again"):
+        load_gguf(path)
+    assert tracemalloc.get_traced_memory()[1] < 4 * path.stat().st_size
+    tracemalloc.stop()
 
 
 def test_tensors_that_are_not_known_are_named(model, tmp_path):
@@ -86,15 +112,22 @@ def test_tensors_that_are_not_known_are_named(model, tmp_path):
 
 def test_rope_scaling(make_model, tmp_path):
     model = make_model(np.float32, **SIZES, rope_theta=500000.0)
-    linear = {"llama.rope.scaling.type": "linear", "llama.rope.scaling.factor": 4.0}
-    again, _ = load_gguf(write_gguf(model, tmp_path / "linear.gguf", changes=linear))
-    assert again.config.rope_scaling == {"rope_type": "linear", "factor": 4.0}
+    factor = {"llama.rope.scaling.factor": 4.0}
+    linear, none = ({"llama.rope.scaling.type": kind} | factor for kind in ("linear", "none"))
+    for changes, expected in ((linear, 4.0), (factor, 4.0), (none, None)):  # llama.cpp's default is linear
+        again, _ = load_gguf(write_gguf(model, tmp_path / "linear.gguf", changes=changes))
+        assert again.config.rope_scaling == (expected and {"rope_type": "linear", "factor": expected})
     settings = {"rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
     settings["original_max_position_embeddings"] = 8192
     factors = rope_frequencies(16, 500000.0) / rope_frequencies(16, 500000.0, tuple(settings.items()))
     extra = {"rope_freqs.weight": factors.astype(np.float32)}
-    again, _ = load_gguf(write_gguf(model, tmp_path / "llama3.gguf", extra=extra))
-    assert again.config.rope_scaling == settings
+    for changes in ({}, none):
+        again, _ = load_gguf(write_gguf(model, tmp_path / "llama3.gguf", changes=changes, extra=extra))
+        assert again.config.rope_scaling == settings
+    for changes in (linear, factor):
+        path = write_gguf(model, tmp_path / "both.gguf", changes=changes, extra=extra)
+        with pytest.raises(ValueError, match="both.gguf: rope_freqs.weight .*scaling.type 'none', got 'linear'"):
+            load_gguf(path)
     extra["rope_freqs.weight"][3] *= 1.1
     with pytest.raises(ValueError, match="rope_freqs.weight must be llama3's"):
         load_gguf(write_gguf(model, tmp_path / "other.gguf", extra=extra))

@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -80,10 +81,21 @@ def test_what_config_json_leaves_out_means_what_transformers_means(tmp_path):
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor must be 1.0, got 0.5"),
         ({"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "linear or llama3, got 'dynamic'"),
         ({"rope_scaling": {"rope_type": "yarn", "factor": 2.0}}, "linear or llama3, got 'yarn'"),
+        ({"rope_scaling": 5}, r"rope_scaling must be a dict with str keys, got 5 \(int\)"),
+        ({"rope_scaling": [1]}, r"rope_scaling must be a dict with str keys, got \[1\] \(list\)"),
+        ({"rope_scaling": False}, r"rope_scaling must be a dict with str keys, got False \(bool\)"),
+        ({"rope_parameters": True}, r"rope_parameters must be a dict with str keys, got True \(bool\)"),
+        ({"rope_parameters": "x"}, r"rope_parameters must be a dict with str keys, got 'x' \(str\)"),
+        (
+            {"rope_scaling": {"rope_type": ["linear"], "factor": 2.0}},
+            r"rope_scaling\['rope_type'\] must be a str, got \['linear'\]",
+        ),
+        ({"num_key_value_heads": 0}, "num_key_value_heads must be between 1"),
         ({"hidden_size": "24"}, "hidden_size must be an int"),
         ({"hidden_size": 23}, "hidden_size must be a multiple|does not fit"),
         ({"num_hidden_layers": 10**9}, "too few for the 1000000000 layers"),
         ({"vocab_size": 2**31 - 1}, "embed_tokens.weight has shape"),
+        ({"hidden_size": 2**22}, r"holds \d+ values, too few for the hidden_size 4194304 and 2 layers of its config"),
     ],
 )
 def test_an_option_that_is_not_built_is_named(folder, changes, message):
@@ -91,8 +103,11 @@ def test_an_option_that_is_not_built_is_named(folder, changes, message):
     settings = json.loads(path.read_text(encoding="utf-8")) | changes
     settings.pop("head_dim")
     path.write_text(json.dumps(settings), encoding="utf-8")
+    tracemalloc.start()
     with pytest.raises(ValueError, match=message) as caught:
         load_llama(folder[0])
+    assert tracemalloc.get_traced_memory()[1] < 2**18  # bytes: nothing of the size that was asked for is made
+    tracemalloc.stop()
     assert str(folder[0]) in str(caught.value)
 
 
@@ -143,6 +158,7 @@ def test_an_index_that_disagrees_with_its_shards(make_model, tmp_path):
         ({name: place[name] for name in names[1:]}, names[0]),
         (place | {"model.extra": place[names[0]]}, "model.extra"),
         (place | {names[0]: "../elsewhere.safetensors"}, "own folder"),
+        (place | {names[0]: "\ud800"}, r"index.json must name files in its own folder, got '\\ud800'"),
         ({}, "weight_map"),
         ([], "weight_map"),
     ):
@@ -229,8 +245,6 @@ def test_quantized_as_it_comes_equals_quantized_afterwards(folder):
 
 
 def test_a_model_quantized_as_it_comes_is_never_whole_in_float32(tmp_path):
-    import tracemalloc
-
     config = LlamaConfig(vocab_size=16, hidden_size=128, intermediate_size=512, num_hidden_layers=12)
     save_llama(Llama(config, rng=np.random.default_rng(0)), tmp_path)
     dense = (tmp_path / WEIGHTS).stat().st_size

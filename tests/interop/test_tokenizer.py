@@ -107,9 +107,11 @@ def test_what_does_not_fit_is_named(trained):
         ({"tokens": None}, "tokens must be a list"),
         ({"tokens": [3] * len(tokens)}, "tokens must be a list of strings"),
         ({"tokens": [*tokens[:-1], tokens[0]]}, "must all differ"),
-        ({"token_type": np.ones(3)}, "one entry per token"),
+        ({"token_type": np.ones(3, int)}, "one entry per token"),
+        ({"token_type": np.ones(len(tokens))}, "one entry per token, all of them integers"),
         ({"eos_token_id": 10**6}, "eos token must lie in"),
         ({"eos_token_id": "x"}, "eos token must lie in"),
+        ({"eos_token_id": True}, "eos token must lie in .* got True"),
     ):
         with pytest.raises(ValueError, match=f"file.gguf.*{message}"):
             gguf_tokenizer(metadata(trained, **changes), "file.gguf")
@@ -158,3 +160,29 @@ def test_a_folder_that_cannot_be_used(trained, tmp_path):
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|other|>"}), encoding="utf-8")
     with pytest.raises(ValueError, match="eos_token must be a token of tokenizer.json"):
         load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("tokenizer_config.json", {"chat_template": [1]}, r"chat_template must be a str, got \[1\] \(list\)"),
+        ("tokenizer_config.json", {"chat_template": {"default": "x"}}, r"chat_template must be a str, got \{'default'"),
+        (
+            "tokenizer_config.json",
+            {"chat_template": [{"name": "default", "template": 3}]},
+            "chat_template must be a str, got 3",
+        ),
+        ("tokenizer_config.json", {"chat_template": "\ud800"}, "chat_template must be text that UTF-8 can hold"),
+        ("tokenizer_config.json", {"eos_token": "\ud800"}, r"eos_token must be a token of .* got '\\ud800'"),
+        ("special_tokens_map.json", {"bos_token": [1]}, r"bos_token must be a token of .* got \[1\]"),
+        ("chat_template.jinja", b"\xff", "is not UTF-8"),
+    ],
+)
+def test_a_field_that_cannot_be_used_is_named_with_its_file(trained, tmp_path, name, content, message):
+    gguf_tokenizer(metadata(trained), "file.gguf").save(tmp_path)
+    (tmp_path / "chat_template.jinja").unlink()
+    (tmp_path / "tokenizer_config.json").write_text("{}", encoding="utf-8")
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    with pytest.raises(ValueError, match=message) as caught:
+        load_tokenizer(tmp_path)
+    assert str(tmp_path / name) in str(caught.value)
