@@ -1,4 +1,4 @@
-"""What was forgotten: what is scored at each evaluation, and how methods are compared at equal learning."""
+"""What was forgotten: what is scored at each evaluation, and which runs are asked for."""
 
 from dataclasses import replace
 
@@ -9,87 +9,131 @@ from minilora.adapters import linear_paths
 from minilora.assets import load_base
 from minilora.experiments.finetuning import prepared
 from minilora.experiments.methods.forgetting import (
+    LENGTH,
     SIDES,
     Config,
-    TextRun,
-    at_level,
     moved,
     planned,
     run,
+    text_loss,
+    text_windows,
     train_and_score,
 )
-from minilora.gallery import COMMITTED, load, select
 
-SMALL = {"n_train": 16, "n_eval": 8, "windows": 2}
-BEFORE = {"loss": 8.0, "text": 1.0}
+SMALL = {"n_train": 16, "n_eval": 8}
+TINY = {"steps": 2, "eval_steps": 1, "batch_size": 4, "windows": 2}
+STILL = ("norms", "bottleneck", "prefix", "prompt")  # they leave the linear layers alone
+ELSEWHERE = ("LoRA on NF4", "prefix", "prompt")  # what they start from is not quite the base
 
 
-def small(side, **others):
-    values = {"steps": 2, "eval_steps": 1, "batch_size": 4, **SMALL} | others
-    return TextRun("roman", side.rate, 0, method=side.method, settings=side.settings, **values)
+def small(side):
+    return replace(planned(Config(sides=(side,), **TINY))[side.name], **SMALL)
 
 
 @pytest.mark.parametrize("side", SIDES, ids=lambda side: side.name)
 def test_text_and_size_change_only_as_it_trains(side):
     numbers = train_and_score(small(side))
     one, two = numbers["curve"]
-    assert one["text"] != numbers["text_before"] and two["text"] != one["text"]
-    if side.method == "bottleneck":
+    assert len({numbers["text_before"], one["text"], two["text"]}) == 3
+    if side.name in STILL:
         assert one["size"] == two["size"] == 0
     else:
         assert 0 < one["size"] < two["size"] < 0.1
+    base = text_loss(load_base(), *text_windows(2))
+    assert numbers["text_before"] == pytest.approx(base, abs=0.2)
+    assert (abs(numbers["text_before"] - base) > 1e-3) == (side.name in ELSEWHERE)
 
 
-def test_before_training_nothing_has_moved_and_the_size_is_that_of_the_change():
-    weights = {path: layer.dense_weight() for path, layer in linear_paths(load_base()).items()}
-    for side in SIDES:
-        model, _ = prepared(small(side))
-        assert moved(model, weights) == 0
+@pytest.mark.parametrize("side", SIDES, ids=lambda side: side.name)
+def test_before_training_nothing_has_moved(side):
+    model, _ = prepared(small(side))
+    start = {path: layer.dense_weight().copy() for path, layer in linear_paths(model).items()}
+    assert moved(model, start) == 0 and len(start) == 35
+
+
+def test_the_size_is_that_of_the_change():
     model = load_base()
-    for p in linear_paths(model).values():
-        p.weight.value *= 1.5
-    assert moved(model, weights) == pytest.approx(0.5, rel=1e-5)
+    start = {path: layer.dense_weight().copy() for path, layer in linear_paths(model).items()}
+    for layer in linear_paths(model).values():
+        layer.weight.value *= 1.5
+    assert moved(model, start) == pytest.approx(0.5, rel=1e-5)
 
 
-def test_equal_learning_is_between_two_evaluations_in_log_loss():
-    assert at_level(4.0, BEFORE, [2.0, 1.0], [3.0, 5.0]) == pytest.approx(2.0)  # half way from 8 to 2
-    assert at_level(np.sqrt(2), BEFORE, [2.0, 1.0], [3.0, 5.0]) == pytest.approx(4.0)
-    assert at_level(2.0, BEFORE, [2.0, 1.0], [3.0, 5.0]) == pytest.approx(3.0)
-    assert at_level(0.5, BEFORE, [2.0, 1.0], [3.0, 5.0]) is None
-    assert at_level(0.5, BEFORE, [2.0, None], [3.0, None]) is None
+def test_virtual_tokens_leave_room_for_a_window():
+    ids, labels = text_windows(3)
+    assert ids.shape == labels.shape == (3, LENGTH)
+    assert load_base().config.max_position_embeddings - LENGTH == 16
 
 
-def test_every_method_rate_and_seed_is_run_once():
-    config, asked = Config(), []
+def stood_in(config, loss=lambda run: 1.0):
+    """The runs that the study asks for, and its numbers where each comes to `loss(run)`."""
+    asked = []
 
     def fake(function, runs):
         asked.extend(runs)
-        curve = [{"step": 1, "loss": 1.2, "exact": 0.1, "text": 2.0, "size": 0.1}]
-        return [{"before": 6.0, "parameters": 1, "text_before": 1.0, "curve": curve} for _ in runs]
+        return [
+            {
+                "loss": loss(r),
+                "before": 6.0 + r.seed,
+                "parameters": 1,
+                "text_before": 1.25,
+                "curve": [{"step": 1, "loss": loss(r), "exact": 0.5, "text": 2.0 + r.learning_rate, "size": 0.1}],
+            }
+            for r in runs
+        ]
 
-    numbers = run(config, fake)
-    assert len(set(asked)) == len(asked) == (len(config.sides) + 2) * 3
-    for side in config.sides:
-        entry = numbers["methods"][side.name]
-        rates = [side.rate, side.rate / 2][: 1 + (side.name in config.slowly)]
-        assert entry["rates"] == pytest.approx(rates, rel=0.01)
-        assert entry["text"] == [[[2.0]] * 3] * len(rates)
-        assert entry["equal"][0][1] == [None] * 3 and 1 < entry["equal"][0][0][0] < 2  # 1.2 is below 1.5, not below 1
-    assert numbers["before"] == {"loss": 6.0, "text": 1.0}
+    return asked, run(config, fake)
 
 
-def test_the_rates_are_those_that_were_best():
-    swept = load(select(["rate_by_rank"])[0], COMMITTED)["numbers"]
-    tried = load(select(["methods"])[0], COMMITTED)["numbers"]["records"]["roman"]
-    best = {f"LoRA, r = {r}": entry["best"]["rate"] for r, entry in swept["rules"]["rsLoRA"].items()}
-    best |= {"full, same linears": swept["full_linears"]["best"]["rate"], "full": swept["full"]["best"]["rate"]}
-    best |= {name: tried[name]["best"] for name in ("last block", "bottleneck")}
-    assert {side.name: side.rate for side in SIDES} == best
-    assert planned(Config())["LoRA, r = 8", 0.5][0].learning_rate == 0.00205
+def test_every_method_rate_and_seed_is_run_once():
+    config = Config(windows=2)
+    asked, numbers = stood_in(config)  # of equal rates the lowest is taken, so that the still lower one is new
+    sides, slow, seeds = len(config.sides), len(config.slowly), len(config.seeds)
+    assert len(set(asked)) == len(asked) == sides * (3 + seeds - 1) + slow * seeds
+    assert list(numbers["methods"]) == [side.name for side in config.sides]
+    for name, entry in numbers["methods"].items():
+        assert entry["before"] == {"loss": [6.0 + seed for seed in config.seeds], "text": [1.25] * seeds}
+        rates = [point["rate"] for point in entry["at"]]
+        assert rates[0] == entry["best"] == min(point["rate"] for point in entry["sweep"])
+        assert rates[1:] == [float(f"{config.factor * rates[0]:.3g}")] * (name in config.slowly)
+        assert [point["text"] for point in entry["at"]] == [[[2.0 + rate]] * seeds for rate in rates]
+        assert len(entry["sweep"]) == 3 and all(p["text"] == 2.0 + p["rate"] for p in entry["sweep"])
+    assert numbers["base"] == pytest.approx(text_loss(load_base(), *text_windows(2)))
+
+
+def test_a_lower_rate_that_the_sweep_has_run_is_not_run_again():
+    config = Config(sides=SIDES[:2], slowly=(SIDES[1].name,), seeds=(3, 4), windows=2)
+    start = {side.settings: side.rate for side in SIDES}
+    asked, _ = stood_in(config, lambda r: 1.0 + abs(np.log(r.learning_rate / start[r.settings])))
+    assert len(set(asked)) == len(asked) == 2 * (3 + 1) + 1
+    assert {r.seed for r in asked} == {3, 4}
+
+
+def test_a_best_rate_at_an_end_is_followed():
+    config = Config(sides=SIDES[:1], slowly=(), seeds=(0,), windows=2)
+    _, numbers = stood_in(config, lambda r: 1 / r.learning_rate)
+    (entry,) = numbers["methods"].values()
+    assert len(entry["sweep"]) == 3 + 3 and entry["best"] == entry["sweep"][-1]["rate"]
+
+
+def test_a_run_that_diverges_leaves_none():
+    def fake(function, runs):
+        curve = [{"step": 1, "loss": 1.0, "exact": 0.5, "text": 2.0, "size": 0.1}]
+        gone = [*curve, {"step": 2, "loss": None, "exact": None}]
+        numbers = {"before": 6.0, "parameters": 1, "text_before": 1.0}
+        return [
+            numbers | ({"loss": 1.0, "curve": curve} if r.seed == 0 else {"loss": None, "curve": gone}) for r in runs
+        ]
+
+    numbers = run(Config(sides=SIDES[:1], slowly=(), seeds=(0, 1), windows=2), fake)
+    (at,) = numbers["methods"][SIDES[0].name]["at"]
+    assert at["loss"] == [[1.0], [1.0, None]] and at["text"] == [[2.0], [2.0, None]]
 
 
 def test_it_runs_in_miniature():
-    config = Config(sides=SIDES[:1], slowly=(), seeds=(0,), steps=2, eval_steps=1, batch_size=4, windows=2)
+    config = Config(sides=SIDES[:1], slowly=(SIDES[0].name,), seeds=(0, 1), **TINY)
     numbers = run(config, lambda function, runs: [function(replace(r, **SMALL)) for r in runs])
     entry = numbers["methods"]["LoRA, r = 1"]
-    assert entry["parameters"] == 11_680 and entry["step"] == [1, 2] and np.shape(entry["text"]) == (1, 1, 2)
+    assert entry["parameters"] == 11_680 and entry["step"] == [1, 2]
+    assert [np.shape(point["text"]) for point in entry["at"]] == [(2, 2)] * 2
+    assert entry["at"][0]["loss"][0] != entry["at"][0]["loss"][1]

@@ -1,78 +1,222 @@
 """Learned against forgotten: what the caption claims needs every seed."""
 
+import copy
+
 import matplotlib
+import numpy as np
+import pytest
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
-from minilora.experiments.methods.forgetting import SIDES
-from minilora.plots.methods.forgetting import at_equal_learning, caption, draw, learns_and_forgets, slower
+from minilora.experiments.methods.forgetting import SIDES, Config
+from minilora.plots.methods.forgetting import (
+    FULL,
+    LAYOUT,
+    LOOKS,
+    across,
+    at_equal_learning,
+    at_equal_steps,
+    at_level,
+    by_rate,
+    by_size,
+    caption,
+    chance,
+    correlations,
+    draw,
+    movers,
+    slower,
+    worse_than_guessing,
+)
 
 NAMES = [side.name for side in SIDES]
+NEAR = (-0.01, 0.0, 0.01)  # three seeds
+STILL = ("norms", "bottleneck", "prefix", "prompt")
 
 
-def entry(loss=0.5, text=2.0, equal=1.8, slow=1.8, size=0.1):
-    """Three seeds a little apart, two rates."""
-    near = [-0.01, 0.0, 0.01]
+def at(rate, loss, rise, size, half):
+    """Two evaluations; at the first one half of the text's rise, unless `half` says what."""
+    half = rise / 2 if half is None else half
     return {
-        "rates": [0.01, 0.005],
+        "rate": rate,
+        "loss": [[3.0, loss + d] for d in NEAR],
+        "exact": [[0.0, 0.5]] * 3,
+        "text": [[1.0 + half, 1.0 + rise + d] for d in NEAR],
+        "size": [[size / 2, size]] * 3,
+    }
+
+
+def entry(loss=0.75, rise=2.0, size=0.1, slow=None, half=None):
+    """A method; `slow`: its loss and rise at half the rate."""
+    return {
         "parameters": 1000,
         "step": [1, 2],
-        "loss": [[[3.0, loss + d] for d in near]] * 2,
-        "exact": [[[0.0, 0.5]] * 3] * 2,
-        "text": [[[1.5, text + d] for d in near]] * 2,
-        "size": [[[size / 2, size]] * 3] * 2,
-        "equal": [[[at + d for d in near], [None] * 3] for at in (equal, slow)],
+        "sweep": [{"rate": 0.01 * 2.0**i, "loss": loss + abs(i), "text": 1.0 + rise * 2.0**i} for i in (-1, 0, 1)],
+        "best": 0.01,
+        "before": {"loss": [6.0] * 3, "text": [1.0] * 3},
+        "at": [at(0.01, loss, rise, size, half), *([at(0.005, *slow, size, None)] if slow else [])],
     }
 
 
 def numbers(**changed):
-    methods = {name: entry() for name in NAMES}
-    methods["bottleneck"] = entry(size=0.0)
-    methods |= {f"LoRA, {name}": value for name, value in changed.items() if name.startswith("r =")}
+    methods = {name: entry(size=0.1 * (name not in STILL)) for name in NAMES}
+    methods["LoRA, r = 8"], methods[FULL] = entry(slow=(0.75, 2.0)), entry(slow=(0.75, 2.0))
     return {
         "task": "roman",
         "steps": 2,
+        "batch_size": 16,
         "windows": 4,
         "factor": 0.5,
-        "levels": [1.0, 0.2],
-        "before": {"loss": 6.0, "text": 1.0},
-        "methods": methods,
+        "base": 1.0,
+        "methods": methods | {name.replace("_", " "): value for name, value in changed.items()},
     }
 
 
+def rising(order, **others):
+    """Every method, in this order, with a rise that grows and whatever else each is given of its place."""
+    return {
+        name: entry(rise=1.0 + 0.2 * i, **{key: value(i) for key, value in others.items()})
+        for i, name in enumerate(order)
+    }
+
+
+def test_every_method_has_a_look_of_its_own():
+    assert set(LOOKS) == {side.name for side in Config().sides}
+    assert len({shade for shade, _ in LOOKS.values()}) == len({mark for _, mark in LOOKS.values()}) == len(LOOKS)
+
+
+def test_what_comes_down_to_a_level_is_on_the_line_between_evaluations():
+    assert at_level(2.0, [8.0, 4.0, 0.0], [1.0, 3.0, 5.0]) == pytest.approx(4.0)
+    assert at_level(4.0, [8.0, 4.0, 0.0], [1.0, 3.0, 5.0]) == pytest.approx(3.0)
+    assert at_level(3.0, [8.0, 2.0, 4.0, 1.0], [0.0, 6.0, 9.0, 9.0]) == pytest.approx(5.0)  # the first time
+    assert at_level(-1.0, [8.0, 4.0, 0.0], [1.0, 3.0, 5.0]) is None
+    assert at_level(9.0, [8.0, 4.0], [1.0, 3.0]) == 1.0  # from the start
+
+
 def test_what_is_within_the_seeds_is_no_difference():
-    assert "learned less: none; learned more: none; forgot less: none; forgot more: none" in learns_and_forgets(
+    assert at_equal_steps(numbers()).endswith(
+        "in every seed: learned less: none; learned more: none; forgot less: none; forgot more: none."
+    )
+    assert "full of the same layers +1.29: less than that in every seed: none; more: none" in at_equal_learning(
         numbers()
     )
-    assert "(less than full of the same layers in every seed: none; more: none)" in at_equal_learning(numbers())
 
 
-def test_less_learned_and_less_forgotten_are_told_apart_from_equal_learning():
-    data = numbers(**{"r = 1": entry(loss=1.0, text=1.6, equal=1.9), "r = 64": entry(text=2.5, equal=1.5)})
-    assert "learned less: r = 1; learned more: none; forgot less: r = 1; forgot more: r = 64" in learns_and_forgets(
-        data
-    )
+def test_at_equal_steps_and_at_equal_learning_are_told_apart():
+    """PiSSA learned less and forgot less in the end, yet more where the task's loss was the same; DoRA the other way round."""
+    data = numbers(PiSSA=entry(loss=0.9, rise=1.9, half=1.8), DoRA=entry(loss=0.6, rise=2.1, half=0.5))
+    text = at_equal_steps(data)
+    assert "learned less: PiSSA; learned more: DoRA; forgot less: PiSSA; forgot more: DoRA." in text
     text = at_equal_learning(data)
-    assert "where the task's loss is 1: LoRA, r = 1 +0.90" in text and "in every seed: r = 64; more: r = 1)" in text
-    assert "is 0.2" not in text  # nobody got there
+    assert "loss is 2 (13 methods got there in every seed), from +0.90 (DoRA) to +1.83 (PiSSA), full" in text
+    assert "less than that in every seed: DoRA; more: PiSSA; where the task's loss is 1.5" in text
+    assert "loss is 0.5" not in text  # nobody got there
 
 
-def test_a_lower_rate_is_compared_at_equal_learning():
-    text = slower(numbers(**{"r = 1": entry(equal=1.9, slow=1.5), "r = 8": entry(equal=1.5, slow=1.6)}))
-    assert "LoRA, r = 1 +0.50 instead of +0.90 (less in every seed)" in text
-    assert "LoRA, r = 8 +0.60 instead of +0.50 (more in every seed)" in text
-    assert "LoRA, r = 64 +0.80 instead of +0.80 (no difference beyond the seeds)" in text
-    once = numbers()
-    for value in once["methods"].values():
-        value["rates"] = value["rates"][:1]
-    assert slower(once) == ""
+def test_a_relation_over_methods_needs_every_seed_beyond_chance():
+    assert 0.54 < chance(13) < 0.56
+    one = rising(NAMES, loss=lambda i: 1.0 - 0.05 * i)
+    assert "is 1.00 (1.00 to 1.00 by seed;" in across(numbers(**one))
+    assert across(numbers(**one)).endswith("19 cases of 20): what learned less did forget less.")
+    assert across(numbers(**rising(NAMES, loss=lambda i: 0.5 + 0.05 * i))).endswith(": what learned less forgot more.")
+    mixed = across(numbers(**rising(NAMES, loss=lambda i: 0.5 + 0.05 * (i * 5 % 13))))
+    assert mixed.endswith(": that what learns less forgets less does not show in every seed.")
+    data = numbers(**one)
+    for name in NAMES:  # in one seed alone the other way round
+        data["methods"][name]["at"][0]["loss"][2][-1] = 2.0 - data["methods"][name]["at"][0]["loss"][1][-1]
+    assert "-1.00 to 1.00 by seed" in across(data) and "does not show in every seed" in across(data)
+    few = numbers()
+    few["methods"] = {name: few["methods"][name] for name in NAMES[:3]}
+    assert across(few) == "" == by_size(few)
+
+
+def test_rank_correlations_are_taken_seed_by_seed():
+    x = {"a": [1, 1], "b": [2, 2], "c": [3, 30]}
+    y = {"c": [5, 1], "a": [1, 5], "b": [4, 4]}
+    assert correlations(x, y) == pytest.approx([1.0, -1.0])
+
+
+def test_the_size_of_the_update_is_asked_of_those_that_change_the_linear_layers():
+    assert set(movers(numbers())) == set(NAMES) - set(STILL)
+    moved = [name for name in NAMES if name not in STILL]
+    text = by_size(numbers(**rising(moved, size=lambda i: 0.1 + 0.01 * i, loss=lambda i: 0.5 + 0.05 * i)))
+    assert text.startswith("Over the 9 that change the linear layers, that of |dW| / |W| and forgotten is 1.00")
+    assert (
+        "what moved the weights further forgot more. Where |dW| / |W| is 0.1, the rise is +1.00 (LoRA, r = 1)" in text
+    )
+    text = by_size(numbers(**rising(moved, size=lambda i: 0.3 - 0.01 * i)))
+    assert "forgot less. Where |dW| / |W| is 0.2," in text
+    # At 0.2 the first has gone half of the way and a fifth, the last nearly all of it.
+    learned = by_size(numbers(**rising(moved, size=lambda i: 0.2, loss=lambda i: 0.5 + 0.05 * i)))
+    assert learned.endswith("what had learned less had forgotten more.")
+    learned = by_size(numbers(**rising(moved, size=lambda i: 0.2, loss=lambda i: 1.0 - 0.05 * i)))
+    assert learned.endswith("what had learned less had forgotten less.")
+
+
+def test_a_lower_rate_is_compared_at_equal_steps_and_at_equal_learning():
+    data = numbers(**{"LoRA, r = 8": entry(slow=(0.9, 1.0)), FULL: entry(slow=(0.752, 3.0))})
+    lora, full = slower(data).split(FULL)
+    assert lora.startswith(
+        "With 0.5 times its best rate LoRA, r = 8 ends with a task's loss of 0.90 instead of 0.75 (more in"
+    )
+    assert (
+        "a rise of +1.00 instead of +2.00 (less in every seed); at a task's loss of 2, +0.67 instead of +1.29 (less"
+        in lora
+    )
+    assert "0.75 instead of 0.75 (no difference beyond the seeds) and a rise of +3.00 instead of +2.00 (more in" in full
+    assert "loss of 0.5" not in slower(data)
+    data["methods"] = {name: entry() for name in NAMES}
+    assert slower(data) == ""
+
+
+def test_the_sweeps_say_what_the_next_lower_rate_forgets():
+    assert (
+        "the rate below the best one forgets less for 13 of 13 methods: in the median 0.50 times the rise"
+        in by_rate(numbers())
+    )
+    data = numbers()
+    data["methods"]["norms"]["sweep"][0]["text"] = 9.0
+    data["methods"]["prompt"]["sweep"][0] |= {"loss": None, "text": None}
+    assert "for 11 of 12 methods (not for norms): in the median 0.50 times the rise, with 2.33 times" in by_rate(data)
+
+
+def test_only_what_is_worse_than_guessing_in_every_seed_is_called_so():
+    guess = np.log(256) - 1
+    assert worse_than_guessing(numbers()) == "" == worse_than_guessing(numbers(full=entry(rise=guess)))
+    text = worse_than_guessing(numbers(full=entry(rise=guess + 0.1)))
+    assert text == "A rise above +4.55 is worse than guessing every byte alike: full, in every seed."
+
+
+def test_a_method_with_a_run_that_diverged_is_named_and_not_compared():
+    data = numbers()
+    gone = copy.deepcopy(data["methods"]["PiSSA"])
+    for kind in ("loss", "exact", "text", "size"):
+        gone["at"][0][kind][1] = [gone["at"][0][kind][1][0], None]
+    data["methods"]["PiSSA"] = gone
+    text = caption(data)
+    assert "Not compared, because a run diverged: PiSSA." in text and "PiSSA 0.7" not in text
+    assert "Over the 12 methods" in text
+    figure, axes = plt.subplots(2, 2)
+    draw(axes, data)
+    plt.close(figure)
+
+
+def test_the_caption_says_what_was_run_and_whose_rate_stands_at_an_end():
+    text = caption(numbers())
+    assert "LoRA, r = 8 0.75 and +2.00" in text and "Equal steps of batch 16, 3 seeds" in text
+    assert "at an end of its sweep" not in text and "diverged" not in text
+    data = numbers()
+    data["methods"]["norms"]["best"] = 0.02
+    assert "so that a better one may lie beyond: norms;" in caption(data)
 
 
 def test_every_method_is_drawn_and_one_that_leaves_the_weights_alone_has_no_size():
-    figure, axes = plt.subplots(1, 3)
+    figure, axes = plt.subplots(**LAYOUT)
     draw(axes, numbers())
-    assert len([line for line in axes[0].lines if len(line.get_xdata())]) == 2 * len(NAMES)
-    assert len(axes[2].lines) == 2 * (len(NAMES) - 1)
-    assert "LoRA, r = 8 0.50 and +1.00" in caption(numbers())
+    (ends, equal), (sizes, rates) = axes
+    assert len(ends.containers) == len(NAMES) + 2 and len(sizes.containers) == len(NAMES) - len(STILL) + 2
+    assert [tick.get_text() for tick in equal.get_yticklabels()] and len(equal.get_yticks()) == len(NAMES)
+    assert len([line for line in rates.lines if len(line.get_xdata()) == 3]) == len(NAMES)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [*NAMES, "0.5 x its rate"]
     plt.close(figure)
