@@ -1,12 +1,11 @@
 """What was forgotten against what was learned: at equal steps, at equal learning, by the update's size, and by the rate."""
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from scipy.stats import spearmanr
-from scipy.stats import t as student
 
 from minilora.plots.style import GUIDE, INK, median
 
@@ -27,8 +26,7 @@ LOOKS = {  # a color and a mark for each method
     "full": ("#000000", "d"),
 }
 FULL = "full, same linears"
-LEVELS = {2.0: "#a6bddb", 1.5: "#3690c0", 1.0: "#016450", 0.5: "#000000"}  # losses of the task, and their colors
-SIZES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
+LEVELS = {1.75: "#a6bddb", 1.5: "#3690c0", 1.0: "#016450", 0.5: "#000000"}  # losses of the task, and their colors
 
 
 def draw(axes: np.ndarray, numbers: dict[str, Any]) -> None:
@@ -67,7 +65,8 @@ def draw_ends(ax: Axes, numbers: dict[str, Any]) -> None:
 def draw_equal(ax: Axes, numbers: dict[str, Any]) -> None:
     """The text's rise where the task's loss came down to each level, at the best rate: a row per method, bars over seeds."""
     at = {level: equal_learning(numbers, level) for level in LEVELS}
-    order = sorted(whole(numbers), key=lambda name: median([run[-1] for run in _rises(numbers, name)]))
+    names = [name for name in whole(numbers) if any(name in rises for rises in at.values())]
+    order = sorted(names, key=lambda name: median(_last(numbers, name, "rise")))
     for i, (level, shade) in enumerate(LEVELS.items()):
         names = [name for name in order if name in at[level]]
         places = [order.index(name) + 0.2 * ((len(LEVELS) - 1) / 2 - i) for name in names]
@@ -120,7 +119,7 @@ def draw_rates(ax: Axes, numbers: dict[str, Any]) -> None:
     ticks = [2.0**i for i in range(-6, 7) if low <= 2.0**i <= high]
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.minorticks_off()
-    ax.axvline(1, color=GUIDE, zorder=0)
+    ax.axvline(1, color=GUIDE, linewidth=1, zorder=0)
     ax.set_ylim(bottom=0)
     ax.set_xlabel("learning rate over the one that is best for the task")
     ax.set_title("By the rate (the sweeps, one seed)")
@@ -165,11 +164,12 @@ def swept(numbers: dict[str, Any], entry: dict[str, Any]) -> list[dict[str, floa
 
 
 def at_level(level: float, x: Sequence[float], y: Sequence[float]) -> float | None:
-    """y where x first comes down to the level, on the line between two evaluations; None if it never does."""
-    for i, value in enumerate(x):
-        if value <= level:
-            share = (x[i - 1] - level) / (x[i - 1] - value) if i else 1.0
-            return float(y[i] - (1 - share) * (y[i] - y[i - 1]))
+    """y where x first comes down to the level, on the line between two evaluations; None if it never does, or had before the
+    first of them."""
+    for i in range(1, len(x)):
+        if x[i] <= level < x[i - 1]:
+            share = (x[i - 1] - level) / (x[i - 1] - x[i])
+            return float(y[i - 1] + share * (y[i] - y[i - 1]))
     return None
 
 
@@ -177,34 +177,42 @@ def equal_learning(numbers: dict[str, Any], level: float, place: int = 0) -> dic
     """The text's rise where the task's loss came down to the level (between evaluations by its logarithm), by seed, of the
     methods of which every seed got there."""
     found = {
-        name: [at_level(np.log(level), np.log(path["loss"]), path["rise"]) for path in paths(numbers, name, place)]
+        name: [
+            at_level(np.log(level), np.log(path["loss"][1:]), path["rise"][1:]) for path in paths(numbers, name, place)
+        ]
         for name in whole(numbers)
         if place < len(numbers["methods"][name]["at"])
     }
     return {name: rises for name, rises in found.items() if None not in rises}
 
 
-def equal_size(numbers: dict[str, Any], size: float) -> dict[str, dict[str, list[float]]]:
-    """ "loss" and "rise" by seed where |dW| / |W| came up to this, of the methods that change the linear layers."""
-    return {
-        name: {
-            kind: [at_level(-size, [-s for s in path["size"]], path[kind]) for path in paths(numbers, name)]
-            for kind in ("loss", "rise")
-        }
+def equal_size(numbers: dict[str, Any], size: float, kind: str) -> dict[str, list[float]]:
+    """ "loss" or "rise" where |dW| / |W| came up to this, by seed, of the methods of which every seed got there."""
+    found = {
+        name: [at_level(-size, [-s for s in path["size"][1:]], path[kind][1:]) for path in paths(numbers, name)]
         for name in movers(numbers)
     }
+    return {name: values for name, values in found.items() if None not in values}
 
 
 def correlations(x: dict[str, Sequence[float]], y: dict[str, Sequence[float]]) -> list[float]:
     """The rank correlation over methods, seed by seed; 0 where all are the same.    x, y: by method, a list over seeds"""
     pairs = zip(zip(*x.values(), strict=True), zip(*(y[name] for name in x), strict=True), strict=True)
-    return [float(spearmanr(*pair).statistic) if min(map(len, map(set, pair))) > 1 else 0.0 for pair in pairs]
+    return [
+        float(np.corrcoef([ranks(values) for values in pair])[0, 1]) if min(map(len, map(set, pair))) > 1 else 0.0
+        for pair in pairs
+    ]
+
+
+def ranks(values: Sequence[float]) -> np.ndarray:
+    """How many of the others each value is above, a tie counting one half.    values: (n,)"""
+    own = np.asarray(values)[:, None]
+    return (own > values).sum(axis=1) + (own == values).sum(axis=1) / 2
 
 
 def chance(methods: int) -> float:
-    """The rank correlation of so many methods that unrelated orders pass, up or down, once in twenty."""
-    t = student.ppf(0.975, methods - 2)
-    return float(t / np.sqrt(methods - 2 + t**2))
+    """The rank correlation of so many methods that unrelated orders pass, up or down, about once in twenty."""
+    return float(1.96 / np.sqrt(methods - 1))
 
 
 def caption(numbers: dict[str, Any]) -> str:
@@ -220,11 +228,12 @@ def caption(numbers: dict[str, Any]) -> str:
     sentences = [
         f"After {numbers['steps']} steps on {numbers['task']}, held-out loss of the task and rise of the loss on the base's own text "
         f"({base:.2f} before; {numbers['windows']} held-out windows), medians: {listed}.",
+        before_training(numbers),
         f"Not compared, because a run diverged: {_listed(gone)}." * bool(gone),
         at_equal_steps(numbers),
         across(numbers),
-        at_equal_learning(numbers),
         by_size(numbers),
+        at_equal_learning(numbers),
         slower(numbers),
         by_rate(numbers),
         worse_than_guessing(numbers),
@@ -236,6 +245,13 @@ def caption(numbers: dict[str, Any]) -> str:
     return " ".join(filter(None, sentences))
 
 
+def before_training(numbers: dict[str, Any]) -> str:
+    """Where the text's loss is another before training, since the weights are quantized or virtual tokens are random."""
+    starts = {name: median(e["before"]["text"]) - numbers["base"] for name, e in numbers["methods"].items()}
+    listed = " · ".join(f"{name} {rise:+.3f}" for name, rise in starts.items() if abs(rise) > 5e-4)
+    return f"Of that before training: {listed}." if listed else ""
+
+
 def at_equal_steps(numbers: dict[str, Any]) -> str:
     """Which methods have learned less than full fine-tuning of the same layers in every seed, and which have forgotten less?"""
     if FULL not in whole(numbers):
@@ -245,7 +261,7 @@ def at_equal_steps(numbers: dict[str, Any]) -> str:
     )
     return (
         "At equal steps, against full fine-tuning of the same layers, in every seed: learned less: "
-        f"{_listed(learned[1])}; learned more: {_listed(learned[0])}; forgot less: {_listed(lost[0])}; forgot more: {_listed(lost[1])}."
+        f"{learned[1]}; learned more: {learned[0]}; forgot less: {lost[0]}; forgot more: {lost[1]}."
     )
 
 
@@ -254,16 +270,42 @@ def across(numbers: dict[str, Any]) -> str:
     names = whole(numbers)
     if len(names) < 4:
         return ""
-    learned = {name: [-loss for loss in _last(numbers, name, "loss")] for name in names}
-    found = correlations(learned, {name: _last(numbers, name, "rise") for name in names})
-    verdict = _verdict(
-        found,
-        len(names),
-        "what learned less did forget less",
-        "what learned less forgot more",
-        "that what learns less forgets less does not show in every seed",
+    relation = learned_and_forgotten(
+        *({name: _last(numbers, name, kind) for name in names} for kind in ("loss", "rise"))
     )
-    return f"Over the {len(names)} methods the rank correlation of learned and forgotten is {_range(found, len(names))}: {verdict}."
+    return f"Over the {len(names)} methods the rank correlation of learned and forgotten is {relation}."
+
+
+def learned_and_forgotten(losses: dict[str, list[float]], rises: dict[str, list[float]]) -> str:
+    """Their rank correlation over methods, and what it says."""
+    learned = {name: [-loss for loss in runs] for name, runs in losses.items()}
+    return _relation(
+        correlations(learned, rises), len(rises), "what learned less forgot less", "what learned less forgot more"
+    )
+
+
+def by_size(numbers: dict[str, Any]) -> str:
+    """Does the size of the update tell how much was forgotten? At the end, and where all have come to one size."""
+    names = movers(numbers)
+    if len(names) < 4:
+        return ""
+    sizes = {name: [run[-1] for run in numbers["methods"][name]["at"][0]["size"]] for name in names}
+    relation = _relation(
+        correlations(sizes, {name: _last(numbers, name, "rise") for name in names}),
+        len(names),
+        "what moved the weights further forgot more",
+        "what moved the weights further forgot less",
+    )
+    text = f"Over the {len(names)} that change the linear layers, the rank correlation of |dW| / |W| and forgotten is {relation}."
+    size = np.floor(100 * min(min(runs) for runs in sizes.values())) / 100  # the largest to which all came
+    rises = equal_size(numbers, size, "rise")
+    if len(rises) < 4 or FULL not in rises:
+        return text
+    less, more = _beside_full(rises)
+    return (
+        f"{text} Where |dW| / |W| is {size:g}, {_from_to(rises)}, less in every seed: {less}; more: {more}; the rank correlation of "
+        f"learned and forgotten is {learned_and_forgotten(equal_size(numbers, size, 'loss'), rises)}."
+    )
 
 
 def at_equal_learning(numbers: dict[str, Any]) -> str:
@@ -274,54 +316,10 @@ def at_equal_learning(numbers: dict[str, Any]) -> str:
         if FULL not in rises or len(rises) < 2:
             continue
         less, more = _beside_full(rises)
-        middles = {name: median(runs) for name, runs in rises.items()}
-        low, high = min(middles, key=middles.get), max(middles, key=middles.get)
         sentences.append(
-            f"where the task's loss is {level:g} ({len(rises)} methods got there in every seed), from +{middles[low]:.2f} ({low}) to "
-            f"+{middles[high]:.2f} ({high}), full of the same layers +{middles[FULL]:.2f}: less than that in every seed: {_listed(less)}; "
-            f"more: {_listed(more)}"
+            f"where the task's loss is {level:g}, {_from_to(rises)}, less in every seed: {less}; more: {more}"
         )
     return f"At equal learning, {'; '.join(sentences)}." if sentences else ""
-
-
-def by_size(numbers: dict[str, Any]) -> str:
-    """Does the size of the update tell how much was forgotten? At the end, and learned against forgotten at one size."""
-    names = movers(numbers)
-    if len(names) < 4:
-        return ""
-    sizes = {name: [run[-1] for run in numbers["methods"][name]["at"][0]["size"]] for name in names}
-    found = correlations(sizes, {name: _last(numbers, name, "rise") for name in names})
-    verdict = _verdict(
-        found,
-        len(names),
-        "what moved the weights further forgot more",
-        "what moved the weights further forgot less",
-        "how far the weights moved does not tell it in every seed",
-    )
-    text = (
-        f"Over the {len(names)} that change the linear layers, that of |dW| / |W| and forgotten is "
-        f"{_range(found, len(names))}: {verdict}."
-    )
-    least = min(min(runs) for runs in sizes.values())
-    reached = [size for size in SIZES if size <= least]
-    if not reached:
-        return text
-    at = equal_size(numbers, reached[-1])
-    rises = {name: median(at[name]["rise"]) for name in names}
-    low, high = min(rises, key=rises.get), max(rises, key=rises.get)
-    learned = {name: [-loss for loss in at[name]["loss"]] for name in names}
-    found = correlations(learned, {name: at[name]["rise"] for name in names})
-    verdict = _verdict(
-        found,
-        len(names),
-        "what had learned less had forgotten less",
-        "what had learned less had forgotten more",
-        "no relation in every seed",
-    )
-    return (
-        f"{text} Where |dW| / |W| is {reached[-1]:g}, the rise is +{rises[low]:.2f} ({low}) to +{rises[high]:.2f} ({high}), and the "
-        f"correlation of learned and forgotten {_range(found, len(names))}: {verdict}."
-    )
 
 
 def slower(numbers: dict[str, Any]) -> str:
@@ -352,11 +350,18 @@ def by_rate(numbers: dict[str, Any]) -> str:
     if not lost:
         return ""
     more = [name for name, ratio in lost.items() if ratio >= 1]
-    return (
+    less = median(list(lost.values()))
+    text = (
         f"In the sweeps (one seed) the rate below the best one forgets less for {len(lost) - len(more)} of {len(lost)} methods"
-        f"{f' (not for {_listed(more)})' if more else ''}: in the median {median(list(lost.values())):.2f} times the rise, with "
+        f"{f' (not for {_listed(more)})' if more else ''}: in the median {less:.2f} times the rise, with "
         f"{median(list(learned.values())):.2f} times the task's loss."
     )
+    rises = [median(_last(numbers, name, "rise")) for name in whole(numbers)]
+    pairs = [min(pair) / max(pair) for pair in combinations(rises, 2)]
+    closer = sum(ratio > less for ratio in pairs)
+    if 2 * closer <= len(pairs):
+        return text
+    return f"{text} Of the {len(pairs)} pairs of methods, each at its best rate, {closer} are closer to each other than that."
 
 
 def worse_than_guessing(numbers: dict[str, Any]) -> str:
@@ -371,10 +376,29 @@ def worse_than_guessing(numbers: dict[str, Any]) -> str:
 
 
 def _beside_full(runs):
-    """The methods that are below full fine-tuning of the same layers in every seed, and those above."""
+    """The methods that are below full fine-tuning of the same layers in every seed, and those above, as text."""
     full = runs[FULL]
     below = [name for name in runs if max(runs[name]) < min(full)]
-    return below, [name for name in runs if min(runs[name]) > max(full)]
+    above = [name for name in runs if min(runs[name]) > max(full)]
+    return tuple(_or_all_but(names, [name for name in runs if name != FULL]) for names in (below, above))
+
+
+def _or_all_but(names, others):
+    """The names, or which of the others are not among them, if these are few."""
+    rest = [name for name in others if name not in names]
+    if len(names) < 3 or len(rest) > 2:
+        return _listed(names)
+    return f"all others but {_listed(rest)}" if rest else "all others"
+
+
+def _from_to(rises):
+    """How many methods came there, the least and the largest median, and that of full fine-tuning of the same layers."""
+    middles = {name: median(runs) for name, runs in rises.items()}
+    low, high = min(middles, key=middles.get), max(middles, key=middles.get)
+    return (
+        f"which {len(rises)} methods came to, the rise is +{middles[low]:.2f} ({low}) to +{middles[high]:.2f} ({high}); beside full of the "
+        f"same layers (+{middles[FULL]:.2f})"
+    )
 
 
 def _against(best, low, form="+{:.2f}"):
@@ -389,17 +413,19 @@ def _against(best, low, form="+{:.2f}"):
     return f"{form.format(median(low))} instead of {form.format(median(best))} ({verdict})"
 
 
-def _verdict(found, methods, positive, negative, neither):
-    """What correlations say that all are beyond chance on one side, or are not."""
+def _relation(found, methods, positive, negative):
+    """Correlations by seed, beside what unrelated orders would give, and what they say."""
     bound = chance(methods)
-    return positive if min(found) > bound else negative if max(found) < -bound else neither
-
-
-def _range(found, methods):
-    """The median and the ends over seeds, beside what unrelated orders would give."""
+    beyond = sum(abs(rho) > bound for rho in found)
+    if min(found) > bound:
+        verdict = positive
+    elif max(found) < -bound:
+        verdict = negative
+    else:
+        verdict = f"no relation beyond chance in {'every' if beyond else 'any'} seed"
     return (
-        f"{median(found):.2f} ({min(found):.2f} to {max(found):.2f} by seed; by chance within {chance(methods):.2f} of 0 in 19 cases "
-        "of 20)"
+        f"{median(found):.2f} ({min(found):.2f} to {max(found):.2f} by seed; by chance within {bound:.2f} of 0 in 19 cases of 20): "
+        f"{verdict}"
     )
 
 
@@ -418,10 +444,6 @@ def _last(numbers, name, kind, place=0):
     return [path[kind][-1] for path in paths(numbers, name, place)]
 
 
-def _rises(numbers, name):
-    return [path["rise"] for path in paths(numbers, name)]
-
-
 def _crossed(ax, x, y, shade, mark, **look):
     """A mark at the medians, with bars from the least to the largest in both directions."""
     at = median(x), median(y)
@@ -430,7 +452,7 @@ def _crossed(ax, x, y, shade, mark, **look):
 
 
 def _listed(names):
-    return ", ".join(names) or "none"
+    return " · ".join(names) or "none"
 
 
 def _plain_ticks(ax, ticks):
