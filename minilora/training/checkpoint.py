@@ -1,6 +1,7 @@
 """Checkpoints: all that a run needs to resume, in one file, bound to all that the run depends on."""
 
 import os
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -25,7 +26,9 @@ METADATA = {
     "step": partial(checks.integer, low=1),
     "conditions": partial(checks.instance, kind=dict),
     "eval": schema.list_of(_evaluation),
+    "batches": schema.dict_of(checks.string),
 }
+OPTIONAL = ("batches",)  # where the data say by themselves what they are
 
 
 class CheckpointError(ValueError):
@@ -46,10 +49,12 @@ def save_checkpoint(
     optimizer: AdamW,
     conditions: dict[str, Any],
     checkpoint: Checkpoint,
+    batches: dict[str, str],
 ) -> None:
     """Write the parameters, the optimizer's state and where the run stands, atomically.
 
-    `conditions`: what the run depends on (see `conditions_of`); a run with others will not resume from this file.
+    `conditions`: what the run depends on (see `conditions_of`), and `batches`: the data where it stands (see
+    `batches_around`); a run with others will not resume from this file.
     """
     arrays = {f"parameters/{name}": p.value for name, p in parameters.items()}
     arrays |= {f"optimizer/{name}": array for name, array in optimizer.state().items()}
@@ -57,31 +62,39 @@ def save_checkpoint(
     for key, dtype in PER_STEP.items():  # as arrays, for they grow with the run
         arrays[f"history/{key}"] = np.array(checkpoint.history[key], dtype)
     evaluations = checkpoint.history["eval"]
-    storage.save_arrays(path, arrays, {"step": checkpoint.step, "conditions": conditions, "eval": evaluations})
+    metadata = {"step": checkpoint.step, "conditions": conditions, "eval": evaluations}
+    storage.save_arrays(path, arrays, metadata | ({"batches": batches} if batches else {}))
 
 
 def load_checkpoint(
-    path: str | os.PathLike, parameters: dict[str, Parameter], optimizer: AdamW, conditions: dict[str, Any]
+    path: str | os.PathLike,
+    parameters: dict[str, Parameter],
+    optimizer: AdamW,
+    conditions: dict[str, Any],
+    batches_around: Callable[[int], dict[str, str]],
 ) -> Checkpoint:
-    """Put parameters and optimizer back as they were, and return where the run stood.
+    """Put parameters and optimizer back as they were, and return where the run stood. `batches_around(step)`: the data
+    there, as `save_checkpoint` had them.
 
     CheckpointError, before anything is changed, if the file is damaged or belongs to a run with other conditions: it
     lists everything that differs.
     """
     try:
         arrays, metadata = storage.load_arrays(path)
-        metadata = schema.check(path, metadata, METADATA)
+        metadata = schema.check(path, metadata, METADATA, OPTIONAL)
     except ValueError as error:
         raise CheckpointError(f"{error}; or choose a new output_dir") from error
-    if differing := differences(metadata["conditions"], conditions):
-        raise CheckpointError(
-            f"{path} belongs to another run: {'; '.join(differing)}. Give the run the settings, model and data that it "
-            "started with, or choose a new output_dir"
-        )
     if "history/step" not in arrays or arrays["history/step"].shape != (metadata["step"],):
         raise CheckpointError(
             f"{path} does not fit this run: step is {metadata['step']}, but history/step has not as many entries; "
             "choose a new output_dir"
+        )
+    differing = differences(metadata["conditions"], conditions)
+    # Of a run with other settings there may be no batch at that step.
+    if differing := differing or _other_batches(path, metadata, batches_around(metadata["step"])):
+        raise CheckpointError(
+            f"{path} belongs to another run: {'; '.join(differing)}. Give the run the settings, model and data that it "
+            "started with, or choose a new output_dir"
         )
     expected = {f"parameters/{name}": p.value for name, p in parameters.items()}
     expected |= {f"optimizer/{name}": array for name, array in optimizer.state().items()}
@@ -104,6 +117,19 @@ def load_checkpoint(
     history = {key: parts["history"][key].tolist() for key in PER_STEP}
     history["eval"] = metadata["eval"]
     return Checkpoint(metadata["step"], history, parts["best"])
+
+
+def _other_batches(path: str | os.PathLike, metadata: dict[str, Any], now: dict[str, str]) -> list[str]:
+    """One line per batch that is not the one that the checkpoint knows."""
+    then = metadata.get("batches", {})
+    if now and not then:
+        raise CheckpointError(
+            f"{path} was written by a version that kept no digest of the batches around its step, and batches has no "
+            "fingerprint(): whether they are the same cannot be told; choose a new output_dir"
+        )
+    if then.keys() < now.keys():  # the one behind it could not be had then
+        now = {place: now[place] for place in then}
+    return differences({"batches": then}, {"batches": now})
 
 
 def _faults(arrays: dict[str, np.ndarray], expected: dict[str, np.ndarray], step: int) -> list[str]:

@@ -3,7 +3,10 @@
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -22,7 +25,9 @@ def conditions_of(model: Module, optimizer: Any, batches: Callable, evaluate: Ca
     The frozen weights (a digest of every array that is not trained, dense or packed), the layers' settings (RoPE base,
     norm eps), dtype, quantization, the adapter's method, name and config, which parameters train, the optimizer's
     settings, the training data in their order, the held-out data. Data say what they are by a `fingerprint()`; those
-    that do not are known by their first two batches.
+    that do not are known by their first two batches, and a checkpoint adds those around it (`batches_around`). An
+    `evaluate` without one is known by its name and its own code: not by what that code calls, nor by the data that it
+    holds or reads. Of an optimizer, its class's name, betas, eps and groups count, and nothing else.
     """
     parameters = {name: p for name, p in model.named_parameters() if p.trainable}
     name = active_adapter(model)
@@ -37,9 +42,25 @@ def conditions_of(model: Module, optimizer: Any, batches: Callable, evaluate: Ca
         "parameters": {name: list(p.shape) for name, p in parameters.items()},
         "optimizer": _optimizer(optimizer, parameters),
         "data": _data(batches, steps),
-        "held-out data": evaluate.fingerprint() if hasattr(evaluate, "fingerprint") else None,
+        "held-out data": _held_out(evaluate),
     }
     return json.loads(json.dumps(conditions))  # tuples become lists, as they come back from a file
+
+
+def batches_around(batches: Callable, place: int, steps: int) -> dict[str, str]:
+    """{"1": digest, "2": digest}: the batch before `place`, which a run of `steps` batches trained on last, and the one
+    at it, which comes next. {} for data with a `fingerprint()`, which tells them all.
+
+    The next one is left out where the run ends, or where it cannot be had: the step that takes it will say why, and the
+    checkpoint is there by then.
+    """
+    if hasattr(batches, "fingerprint"):
+        return {}
+    digests = {str(i): _digest(batches(i)) for i in [place - 1] if i < steps}
+    if place < steps:
+        with suppress(Exception):
+            digests[str(place)] = _digest(batches(place))
+    return digests
 
 
 def differences(then: dict, now: dict) -> list[str]:
@@ -108,11 +129,42 @@ def _optimizer(optimizer: Any, parameters: dict[str, Parameter]) -> dict[str, An
 def _data(batches: Callable, steps: int) -> Any:
     if hasattr(batches, "fingerprint"):
         return batches.fingerprint()
+    return {"first two batches": _digest(*(batches(step) for step in range(min(2, steps))))}
+
+
+def _digest(*batches: tuple[np.ndarray, np.ndarray]) -> str:
     digest = hashlib.sha256()
-    for step in range(min(2, steps)):
-        for array in checks.batch(batches(step)):
+    for batch in batches:
+        for array in checks.batch(batch):
             digest.update(f"{array.shape}".encode() + np.ascontiguousarray(array, np.int64).tobytes())
-    return {"first two batches": digest.hexdigest()}
+    return digest.hexdigest()
+
+
+def _held_out(evaluate: Callable | None) -> Any:
+    """What is held out, by a `fingerprint()`, or which function of one's own scores it."""
+    if evaluate is None:
+        return None
+    if hasattr(evaluate, "fingerprint"):
+        return evaluate.fingerprint()
+    while isinstance(evaluate, partial):
+        evaluate = evaluate.func
+    function = evaluate if hasattr(evaluate, "__qualname__") else type(evaluate)  # an object is known by its class
+    code = getattr(function, "__code__", None) or getattr(function.__call__, "__code__", None)
+    return {
+        "function": function.__qualname__,
+        "code": None if code is None else hashlib.sha256(_instructions(code).encode()).hexdigest(),
+    }
+
+
+def _instructions(code: CodeType) -> str:
+    """What a function's own code does, as text: the same wherever it stands, and in every process."""
+    constants = []
+    for one in code.co_consts:
+        if isinstance(one, CodeType):  # of a function within it
+            constants.append(_instructions(one))
+        else:  # a set's order differs between processes
+            constants.append(repr(sorted(map(repr, one)) if isinstance(one, frozenset) else one))
+    return repr((code.co_code.hex(), code.co_names, code.co_freevars, constants))
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -15,7 +15,7 @@ from minilora.data.records import IGNORED
 from minilora.machine import keep_memory
 from minilora.nn.llama import Llama
 from minilora.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from minilora.training.conditions import conditions_of
+from minilora.training.conditions import batches_around, conditions_of
 from minilora.training.groups import DECAYS, add_l2_gradient, rate_groups
 from minilora.training.history import PER_STEP, Log, empty_history, number
 from minilora.training.optim import AdamW, clip_grad_norm
@@ -115,10 +115,13 @@ class Trainer:
 
     `batches(step)` -> (token_ids, labels), each (B, T): a function of the step alone (see `minilora.data.batching`), so
     that a resumed run sees the batches that the killed one would have seen, bit for bit. With accumulation over k batches,
-    step s takes batches k s to k s + k - 1.
+    step s takes batches k s to k s + k - 1. With an `output_dir` some are asked for more than once.
     `evaluate()` -> dict of numbers, called every `eval_steps` and at the end; its "loss" decides what is best.
     `output_dir` holds `log.jsonl` (a line per step and per evaluation), `checkpoint.npz` every `save_steps`, and
     `best.npz` whenever an evaluation is the best so far. A run that finds a checkpoint of its own there resumes from it.
+    `batches` and `evaluate` are compared by their `fingerprint()`, as EpochBatches, RandomCrops and HeldOut have one. Of
+    other `batches` the first two are compared, the last one before the checkpoint and the one behind it, and no others; of
+    another `evaluate` its name and its own code (the same version of Python), not what it calls, holds or reads.
     `save_model(path)`: how to write best.npz; by default it holds the trainable parameters under their paths.
     `optimizer`: one of your own (with AdamW's interface) over trainable parameters of `model`; what it decides, such as the rate,
     must then be left at its default in `config`. `progress` shows loss, rate, tokens per second and the time left.
@@ -292,7 +295,14 @@ class Trainer:
         if not all(np.isfinite(p.value).all() for p in self.parameters.values()):
             raise DivergenceError(self._diverged("a parameter is not finite", self.step))
         checkpoint = Checkpoint(self.step, self.history, self._best)
-        save_checkpoint(self.checkpoint_path, self.parameters, self.optimizer, self._conditions, checkpoint)
+        save_checkpoint(
+            self.checkpoint_path,
+            self.parameters,
+            self.optimizer,
+            self._conditions,
+            checkpoint,
+            self._batches_around(self.step),
+        )
 
     @property
     def checkpoint_path(self) -> Path | None:
@@ -303,7 +313,7 @@ class Trainer:
             return
         if self.checkpoint_path.is_file():
             self.step, self.history, self._best = load_checkpoint(
-                self.checkpoint_path, self.parameters, self.optimizer, self._conditions
+                self.checkpoint_path, self.parameters, self.optimizer, self._conditions, self._batches_around
             )
         self.output_dir.mkdir(parents=True, exist_ok=True)
         Log(self.output_dir / "log.jsonl").restart_from(self.history)
@@ -314,6 +324,10 @@ class Trainer:
             "training": asdict(self.config),
             **conditions_of(self.model, self.optimizer, self.batches, self.evaluate, steps),
         }
+
+    def _batches_around(self, step):
+        k = self.config.gradient_accumulation_steps
+        return batches_around(self.batches, step * k, self.max_steps * k)
 
     def _log(self, entry):
         if self.output_dir is not None:

@@ -1,8 +1,12 @@
 """A run that was killed resumes to the same bits, and from its own checkpoint alone."""
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import fields, replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -37,28 +41,29 @@ def make_batches(step):
     return ids[:, :-1], ids[:, 1:]
 
 
-def make(folder=None, **settings):
+def make(folder=None, batches=make_batches, evaluate=None, **settings):
     settings = {"max_steps": 12, "learning_rate": 1e-2, "warmup_steps": 2, "save_steps": 4 if folder else 0} | settings
     model = Llama(SMALL, rng=np.random.default_rng(0))
-    return Trainer(model, TrainingConfig(**settings), make_batches, output_dir=folder)
+    return Trainer(model, TrainingConfig(**settings), batches, evaluate=evaluate, output_dir=folder)
 
 
-def dies_at(step):
-    def batches(i):
-        if i == step:
-            raise KeyboardInterrupt
-        return make_batches(i)
+def interrupt():
+    raise KeyboardInterrupt
 
-    return batches
+
+def at_step(trainer, step, happens):
+    """Call `happens` in the step after so many are done."""
+    take_step = trainer.optimizer.step
+    trainer.optimizer.step = lambda: (happens() if trainer.step == step else None, take_step())
+    return trainer
 
 
 @pytest.mark.parametrize("step", [1, 4, 10])
 def test_a_killed_run_resumes_to_the_same_bits(tmp_path, step):
     whole, killed = make(), make(tmp_path)
     history = whole.train()
-    killed.batches = dies_at(step)
     with pytest.raises(KeyboardInterrupt):
-        killed.train()
+        at_step(killed, step, interrupt).train()
     with open(tmp_path / "log.jsonl", "a", encoding="utf-8") as log:
         log.write('{"step": 11, "lo')  # killed in the middle of a line
     resumed = make(tmp_path)
@@ -159,9 +164,7 @@ def saved(tmp_path_factory):
     """The folder of a run that was stopped after two steps."""
     folder = tmp_path_factory.mktemp("run")
     trainer = conditioned(folder)
-    step = trainer.optimizer.step
-    trainer.optimizer.step = lambda: step() or (trainer.step == 1 and trainer.stop())
-    trainer.train()
+    at_step(trainer, 1, trainer.stop).train()
     assert trainer.step == 2
     return folder
 
@@ -203,9 +206,129 @@ def test_all_mismatches_are_named_at_once(saved):
 def test_what_a_step_does_not_depend_on_may_change(tmp_path):
     """Full fine-tuning: the weights are in the checkpoint, so those that the model started with do not matter."""
     killed = conditioned(tmp_path, method="full", code=None)
-    killed.batches = lambda step, inner=killed.batches: inner(step) if step < 3 else killed.stop() or inner(step)
-    killed.train()
+    at_step(killed, 2, killed.stop).train()
     assert conditioned(tmp_path, method="full", code=None, base_seed=5).train()["step"] == [1, 2, 3, 4]
+
+
+def stopped(folder, at=2, **changes):
+    """A run of 6 steps with functions of one's own, stopped after `at` of them."""
+    trainer = make(folder, max_steps=6, save_steps=2, eval_steps=2, **changes)
+    at_step(trainer, at - 1, trainer.stop).train()
+    assert trainer.step == at
+    return folder
+
+
+def other_from(place):
+    """Batches that are those of the run up to `place`, and others from there on."""
+
+    def batches(step):
+        ids, labels = make_batches(step)
+        return (ids, labels) if step < place else ((ids + 1) % 37, labels)
+
+    return batches
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"batches": other_from(1)}, "data.first two batches was '"),
+        ({"batches": other_from(3)}, "batches.3 was '"),
+        ({"batches": other_from(4)}, "batches.4 was '"),
+        ({"evaluate": lambda: {"loss": 2.0}}, "held-out data.code was '"),
+        ({"evaluate": None}, "held-out data.function was 'scores', is absent"),
+    ],
+)
+def test_functions_that_do_not_say_what_they_are(tmp_path, changes, named):
+    stopped(tmp_path, at=4, evaluate=scores)
+    trainer = make(tmp_path, max_steps=6, save_steps=2, eval_steps=2, **({"evaluate": scores} | changes))
+    before = everything(trainer)
+    with pytest.raises(CheckpointError, match=f"belongs to another run: .*{re.escape(named)}.* is "):
+        trainer.train()
+    assert trainer.step == 0 and trainer.history["step"] == []
+    for name, array in everything(trainer).items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def scores():
+    return {"loss": 1.0}
+
+
+class Scores:
+    """An evaluation that is an object."""
+
+    def __init__(self, loss):
+        self.loss = loss
+
+    def __call__(self):
+        return {"loss": self.loss}
+
+
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("at", [1, 2, 5, 6])
+def test_the_same_functions_resume(tmp_path, at, k):
+    settings = {"gradient_accumulation_steps": k, "evaluate": partial(Scores(1.0))}
+    whole = make(tmp_path / "whole", max_steps=6, save_steps=2, eval_steps=2, **settings)
+    resumed = make(stopped(tmp_path / "run", at, **settings), max_steps=6, save_steps=2, eval_steps=2, **settings)
+    assert resumed.train() == whole.train()
+    assert (tmp_path / "run" / "checkpoint.npz").read_bytes() == (tmp_path / "whole" / "checkpoint.npz").read_bytes()
+
+
+def test_code_is_the_same_in_every_process():
+    text = (
+        "from minilora.training.conditions import _held_out\n"
+        "print(_held_out(lambda: [letter in {'a', 'b', 'c', 'd'} for letter in 'ad']))"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", text], env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(said) == 1 and b"<lambda>" in said.pop()
+
+
+def test_data_that_do_not_follow_from_the_step_do_not_resume(tmp_path):
+    def stream():
+        drawn = iter(range(100))
+        return lambda step: make_batches_of(next(drawn))
+
+    def make_batches_of(seed):
+        ids = np.random.default_rng(seed).integers(0, 37, (4, 9))
+        return ids[:, :-1], ids[:, 1:]
+
+    stopped(tmp_path, batches=stream())
+    with pytest.raises(CheckpointError, match="belongs to another run: batches.1 was '.*; batches.2 was '"):
+        make(tmp_path, stream(), max_steps=6, save_steps=2, eval_steps=2).train()
+
+
+def test_a_batch_that_cannot_be_had_costs_no_checkpoint(tmp_path):
+    def broken(step):
+        if step == 2:
+            raise OSError("the disk is away")
+        return make_batches(step)
+
+    with pytest.raises(OSError, match="the disk is away"):
+        make(tmp_path, broken, max_steps=6, save_steps=2).train()
+    whole = make(max_steps=6)
+    assert make(tmp_path, max_steps=6, save_steps=2).train() == whole.train()
+
+
+@pytest.mark.parametrize(
+    ("without", "named"),
+    [
+        (lambda m: m.pop("batches"), "kept no digest of the batches"),
+        (lambda m: m["conditions"].update({"held-out data": None}), "held-out data.function was absent, is 'scores'"),
+    ],
+)
+def test_a_checkpoint_from_before_they_were_kept(tmp_path, without, named):
+    stopped(tmp_path, evaluate=scores)
+    arrays, metadata = storage.load_arrays(tmp_path / "checkpoint.npz")
+    without(metadata)
+    storage.save_arrays(tmp_path / "checkpoint.npz", arrays, metadata)
+    trainer = make(tmp_path, evaluate=scores, max_steps=6, save_steps=2, eval_steps=2)
+    with pytest.raises(CheckpointError, match=f"{re.escape(named)}.*choose a new output_dir"):
+        trainer.train()
+    assert trainer.step == 0
 
 
 DAMAGES = [
@@ -247,6 +370,8 @@ DAMAGES = [
         "eval[0]['loss'] must be a number",
     ),
     ("no conditions", lambda a, m: m.pop("conditions"), "conditions is missing"),
+    ("batches by number", lambda a, m: m.update(batches={"1": 2}), "batches['1'] must be a str"),
+    ("batches of data that are known", lambda a, m: m.update(batches={"x": "y"}), "batches.x was 'y', is absent"),
 ]
 P, M = "parameters/layers.0.self_attn.q_proj.lora_A", "optimizer/0.0.m"
 

@@ -304,10 +304,11 @@ def test_the_log_can_be_read_while_the_run_trains(tmp_path):
 def test_a_stop_asked_for_saves_and_the_run_resumes(tmp_path):
     whole = make()
     history = whole.train()
-    trainer = make(tmp_path, evaluate=lambda: trainer.stop() or {})
+    trainer = make(tmp_path, evaluate=dict)
+    trainer.evaluate = lambda: trainer.stop() or {}
     trainer.train()
     assert trainer.step == 5
-    resumed = make(tmp_path, evaluate=lambda: {})
+    resumed = make(tmp_path, evaluate=dict)
     assert resumed.train()["loss"] == history["loss"] and len(history["loss"]) == 12
     assert_same(values(resumed), values(whole))
     in_process = make(evaluate=lambda: in_process.stop() or {})
@@ -319,16 +320,15 @@ def test_a_stop_asked_for_saves_and_the_run_resumes(tmp_path):
 
 def test_divergence_is_reported_and_changes_nothing(tmp_path):
     trainer = make(tmp_path, save_steps=2)
+    before, zero_grad = {}, trainer.optimizer.zero_grad
 
-    def batches(step):
-        if step == 4:
+    def begin():
+        if trainer.step == 4:
             trainer.model.norm.weight.value[:] = np.float32(np.inf)
-        return make_batches(step)
+        before.update(values(trainer))
+        zero_grad()
 
-    trainer.batches = batches
-    before = {}
-    zero_grad = trainer.optimizer.zero_grad
-    trainer.optimizer.zero_grad = lambda: before.update(values(trainer)) or zero_grad()
+    trainer.optimizer.zero_grad = begin
     message = "diverged at step 5: loss nan.*last good checkpoint is .*checkpoint.npz.*learning_rate below 0.01"
     with pytest.raises(ValueError, match=message):
         trainer.train()
@@ -409,10 +409,11 @@ def test_bad_input_is_named(call, error, message):
 
 
 def test_evaluate_may_return_numpys_numbers_and_nothing_but_numbers(tmp_path):
-    trainer = make(tmp_path, evaluate=lambda: {"loss": np.float32(2), "count": np.int64(3), "step": 7}, max_steps=4)
+    of_numpy = lambda: {"loss": np.float32(2), "count": np.int64(3), "step": 7}  # noqa: E731
+    trainer = make(tmp_path, evaluate=of_numpy, max_steps=4)
     assert trainer.train()["eval"] == [{"step": 4, "loss": 2.0, "count": 3}]
     assert [type(value) for value in trainer.history["eval"][0].values()] == [int, float, int]
-    again = make(tmp_path, evaluate=dict, max_steps=4)
+    again = make(tmp_path, evaluate=of_numpy, max_steps=4)
     assert again.train() == trainer.history  # the checkpoint holds the very same
     for scores, fault in (({"name": "x"}, "evaluate\\(\\)\\['name'\\] must be a number"), (3, "must be a dict")):
         with pytest.raises(TypeError, match=fault):
