@@ -24,7 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     models.add_arguments(parser)
     parser.add_argument("--system", metavar="TEXT", help="the system message (default: the template's own)")
     parser.add_argument(
-        "--max-new-tokens", type=int, default=MAX_NEW_TOKENS, metavar="N", help=f"(default: {MAX_NEW_TOKENS})"
+        "--max-new-tokens",
+        type=int,
+        default=MAX_NEW_TOKENS,
+        metavar="N",
+        help="at most so many in an answer; the oldest turns make room for them, for half of the model's positions at "
+        f"most (default: {MAX_NEW_TOKENS})",
     )
     parser.add_argument(
         "--temperature", type=float, default=0.0, metavar="X", help="0 takes the likeliest (default: 0)"
@@ -79,11 +84,12 @@ def _answer(opened, decoder, template, messages, args, rng):
     """Pieces of the answer, each with the number of tokens so far. The oldest turns are left out where there is no room."""
     model, tokenizer = opened.model, opened.tokenizer
     limit = model.config.max_position_embeddings
+    wanted = min(args.max_new_tokens, limit // 2)  # more would cost every earlier turn, however short the answer is
     system = [] if args.system is None else [Message("system", args.system)]
     while True:
         ids = template.conversation([*system, *messages], tokenizer)
         room = limit - len(ids) + 1
-        if room >= args.max_new_tokens or len(messages) == 1:
+        if room >= wanted or len(messages) == 1:
             break
         del messages[:2]
     if room < 1:

@@ -1,5 +1,6 @@
 import io
 
+import numpy as np
 import pytest
 
 from minilora.data import ChatTemplate, Message
@@ -43,6 +44,23 @@ def test_old_turns_are_left_out_where_there_is_no_room(talk):
     assert code == 0 and said.count("\n") >= 3
     code, _, said = talk("x" * 200 + "\n")
     assert code == 2 and "leave room for an answer in 150 positions" in said
+
+
+@pytest.mark.parametrize("new_tokens", [4, 75, 76, 200, 10**6])
+def test_turns_are_kept_however_long_an_answer_may_be(talk, chat_model, monkeypatch, new_tokens):
+    read, asked = [], []
+
+    def short_answer(model, token_ids, max_new_tokens, **settings):
+        read.append(token_ids[0])
+        asked.append(max_new_tokens)
+        return iter([np.array([200])] * 3)
+
+    monkeypatch.setattr("minilora.cli.chat.stream", short_answer)
+    assert talk("Hi!\nYes\n", "--max-new-tokens", new_tokens)[0] == 0
+    tokenizer = load_foreign(chat_model).tokenizer
+    said = [Message("user", "Hi!"), Message("assistant", tokenizer.decode([200] * 3)), Message("user", "Yes")]
+    assert read[1].tolist() == ChatTemplate("Be kind.").conversation(said, tokenizer).tolist()
+    assert asked == [min(new_tokens, 150 - len(ids) + 1) for ids in read]  # the last token is not read
 
 
 def test_a_system_message_and_sampling(talk):
