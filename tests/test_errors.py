@@ -147,6 +147,8 @@ CASES = [
     (lambda: generate(model(), IDS, 2, temperature=1.0, top_k=0, rng=RNG), ValueError, "top_k.*0"),
     (lambda: generate(model(), IDS, 2, temperature=1.0, top_p=1.5, rng=RNG), ValueError, "top_p.*1.5"),
     (lambda: generate(model(), IDS, 2, eos_token_id=99), ValueError, "eos_token_id.*99"),
+    (lambda: generate(model(), IDS, 2, eos_token_id=[0, 99]), ValueError, r"eos_token_id\[1\].*99"),
+    (lambda: generate(model(), IDS, 2, eos_token_id=[]), ValueError, "eos_token_id must hold at least one token"),
     (lambda: KVCache(0), ValueError, "capacity.*0"),
     # gradcheck
     (lambda: gradcheck(linear(), np.ones((2, 8), np.float32), rng=RNG), TypeError, "input 0.*float64"),

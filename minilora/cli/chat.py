@@ -108,7 +108,7 @@ def _answer(opened, decoder, template, messages, args, rng):
             top_k=args.top_k,
             top_p=args.top_p,
             rng=rng,
-            eos_token_id=tokenizer.token_id("<|im_end|>"),
+            eos_token_id=template.end_token_ids(tokenizer),
             decoder=decoder,
         )
         for row in new:

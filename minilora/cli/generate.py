@@ -43,13 +43,13 @@ def run(args: argparse.Namespace) -> int:
     opened = models.open_with_adapter(args.model, args.adapter)
     model, tokenizer, template, notes = opened
     trained_on_text = bool(notes) and notes.get("template") is None
-    if args.chat:
-        ids = models.chat_template(opened).prompt(prompt, tokenizer)
-    elif args.plain or trained_on_text:
+    if not args.chat and (args.plain or trained_on_text):
         bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
         ids = np.concatenate([np.array(bos, np.int64), tokenizer.encode(prompt)])
+        ends = tokenizer.eos_token_id
     else:
-        ids = template.prompt(prompt, tokenizer)
+        layout = models.chat_template(opened) if args.chat else template
+        ids, ends = layout.prompt(prompt, tokenizer), layout.end_token_ids(tokenizer) or None
     room = model.config.max_position_embeddings - len(ids) + 1
     new_tokens = stream(
         model,
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         top_k=args.top_k,
         top_p=args.top_p,
         rng=np.random.default_rng(args.seed),
-        eos_token_id=tokenizer.eos_token_id,
+        eos_token_id=ends,
     )
     started, taken = time.perf_counter(), []
     text = ""

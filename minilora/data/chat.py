@@ -87,6 +87,11 @@ class ChatTemplate:
         """The tokens after which the assistant answers what the user said.    (length,) int64"""
         return self._prompt([Message("user", text)], tokenizer, 0)
 
+    def end_token_ids(self, tokenizer: Tokenizer) -> list[int]:
+        """The tokens that end an answer: of the turn, and of all text, which need not be the same."""
+        _, end = _marks(tokenizer)
+        return list(dict.fromkeys(token for token in (end, tokenizer.eos_token_id) if token is not None))
+
     def conversation(self, messages: Sequence[Message], tokenizer: Tokenizer) -> np.ndarray:
         """The tokens of a conversation so far, after which the assistant speaks.    (length,) int64
 
@@ -132,6 +137,10 @@ class UnknownTemplate:
         return self._refuse()
 
     def prompt(self, text: str, tokenizer: Tokenizer) -> np.ndarray:
+        """ValueError."""
+        return self._refuse()
+
+    def end_token_ids(self, tokenizer: Tokenizer) -> list[int]:
         """ValueError."""
         return self._refuse()
 

@@ -24,6 +24,9 @@ class Layout(Protocol):
     def prompt(self, text: str, tokenizer: Tokenizer) -> np.ndarray:
         """The tokens after which the model has to say the target of the input `text`.    (length,) int64"""
 
+    def end_token_ids(self, tokenizer: Tokenizer) -> list[int]:
+        """The tokens that end an answer, the one that is trained first; [] where nothing does."""
+
 
 @dataclass(frozen=True)
 class Template:
@@ -70,6 +73,11 @@ class Template:
         """The tokens after which the model has to say the target of the input `text`.    (length,) int64"""
         ids, first_counted = self.encode((text, ""), tokenizer)
         return ids[:first_counted]
+
+    def end_token_ids(self, tokenizer: Tokenizer) -> list[int]:
+        """The tokenizer's `eos`, if it has one."""
+        check_tokenizer("tokenizer", tokenizer)
+        return [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
 
     @property
     def _kinds(self):

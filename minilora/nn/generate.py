@@ -1,6 +1,6 @@
 """Generating with a KV cache: each step runs the new token alone and finds the past in the cache."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -23,7 +23,7 @@ def generate(
     top_k: int | None = None,
     top_p: float | None = None,
     rng: np.random.Generator | None = None,
-    eos_token_id: int | None = None,
+    eos_token_id: int | Sequence[int] | None = None,
     use_cache: bool = True,
     decoder: Decoder | bool = True,
 ) -> np.ndarray:
@@ -56,7 +56,7 @@ def stream(
     top_k: int | None = None,
     top_p: float | None = None,
     rng: np.random.Generator | None = None,
-    eos_token_id: int | None = None,
+    eos_token_id: int | Sequence[int] | None = None,
     use_cache: bool = True,
     decoder: Decoder | bool = True,
 ) -> Iterator[np.ndarray]:
@@ -65,7 +65,7 @@ def stream(
 
     `temperature` 0 is greedy; above 0 it samples and needs `rng`, from the `top_k` likeliest tokens and from the
     smallest set whose probability reaches `top_p` (nucleus sampling, Holtzman et al. 2019), where given.
-    A row that has produced `eos_token_id` is filled up with it; all rows done ends the stream.
+    A row that has produced `eos_token_id`, or one of several, is filled up with it; all rows done ends the stream.
     `use_cache=False` runs the whole text again for each token: slower, the same tokens.
     `decoder`: True lays the weights out for decoding where that pays, from DECODER_PAYS new tokens on: about twice as fast,
     for a second copy of a dense model's weights while it lasts (see `nn.decode.Decoder`). False takes no more memory. A
@@ -82,8 +82,7 @@ def stream(
         top_k = checks.integer("top_k", top_k, low=1)
     if top_p is not None:
         top_p = checks.real("top_p", top_p, above=0, high=1)
-    if eos_token_id is not None:
-        eos_token_id = checks.integer("eos_token_id", eos_token_id, low=0, high=model.config.vocab_size - 1)
+    ends = _ends(eos_token_id, model.config.vocab_size)
     checks.boolean("use_cache", use_cache)
     if isinstance(decoder, Decoder):
         if decoder.model is not model or not use_cache:
@@ -103,7 +102,7 @@ def stream(
 
     if decoder is True and use_cache:
         decoder = decoder_for(model, max_new_tokens)
-    return _stream(model, token_ids.astype(np.int64), max_new_tokens, choose, eos_token_id, use_cache, decoder)
+    return _stream(model, token_ids.astype(np.int64), max_new_tokens, choose, ends, use_cache, decoder)
 
 
 def decoder_for(model: Llama, new_tokens: int) -> Decoder | bool:
@@ -116,19 +115,33 @@ def decoder_for(model: Llama, new_tokens: int) -> Decoder | bool:
     return Decoder(model) if new_tokens >= DECODER_PAYS and Decoder.fits(model) else False
 
 
-def _stream(model, token_ids, max_new_tokens, choose, eos_token_id, use_cache, decoder):
+def _ends(eos_token_id, vocab_size):
+    """The tokens that end a row, as a list."""
+    if eos_token_id is None:
+        return []
+    if not isinstance(eos_token_id, (list, tuple)):
+        return [checks.integer("eos_token_id", eos_token_id, low=0, high=vocab_size - 1)]
+    if not eos_token_id:
+        raise ValueError("eos_token_id must hold at least one token, got none; None never stops early")
+    return [
+        checks.integer(f"eos_token_id[{i}]", token, low=0, high=vocab_size - 1) for i, token in enumerate(eos_token_id)
+    ]
+
+
+def _stream(model, token_ids, max_new_tokens, choose, ends, use_cache, decoder):
     capacity = token_ids.shape[1] + max_new_tokens - 1
     cache = [KVCache(capacity) for _ in model.layers] if use_cache else None
-    done = np.zeros(len(token_ids), bool)
+    done, last = np.zeros(len(token_ids), bool), np.zeros(len(token_ids), np.int64)
     for i in range(max_new_tokens):
         if i and isinstance(decoder, Decoder):
             logits = decoder(token_ids[:, 0], cache)
         else:
             logits = model(token_ids, cache=cache, inference=True, logits_to_keep=1)[0][:, -1]
         new = choose(logits)
-        if eos_token_id is not None:
-            new[done] = eos_token_id
-            done |= new == eos_token_id
+        if ends:
+            new[done] = last[done]
+            done |= np.isin(new, ends)
+            last = new.copy()
         yield new.copy()  # the caller's own: writing into it changes nothing here
         if done.all():
             return

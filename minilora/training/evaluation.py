@@ -104,8 +104,9 @@ def answers(
     template = Template.suited_to(tokenizer) if template is None else template
     max_new_tokens = checks.integer("max_new_tokens", max_new_tokens, low=1, high=model.config.max_position_embeddings)
     texts, decoder = [], decoder_for(model, len(inputs) * max_new_tokens)
+    ends = template.end_token_ids(tokenizer) or None
     for text in inputs:
         ids = template.prompt(text, tokenizer)
-        row = generate(model, ids[None], max_new_tokens, eos_token_id=tokenizer.eos_token_id, decoder=decoder)
+        row = generate(model, ids[None], max_new_tokens, eos_token_id=ends, decoder=decoder)
         texts.append(tokenizer.decode(row[0, len(ids) :]))
     return texts

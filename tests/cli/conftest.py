@@ -79,8 +79,8 @@ CHAT = (
 
 
 @pytest.fixture
-def chat_model(place):
-    """chat.gguf: a small model with a byte-level tokenizer and ChatML."""
+def write_chat_model(place):
+    """Write a small model with a byte-level tokenizer and ChatML to a file; `changes`: metadata set last."""
     pytest.importorskip("gguf")
     pre_tokenizers = pytest.importorskip("tokenizers").pre_tokenizers
     from ggufs import write_gguf
@@ -93,6 +93,16 @@ def chat_model(place):
     kinds = [3] * 3 + [1] * (len(tokens) - 3)
     changes = {"tokenizer.ggml.token_type": kinds, "tokenizer.chat_template": CHAT}
     changes |= {"tokenizer.ggml.bos_token_id": 1, "tokenizer.ggml.eos_token_id": 2}
-    model = Llama(config, rng=np.random.default_rng(0))
-    write_gguf(model, place / "chat.gguf", vocabulary=(tokens, ["t h"]), changes=changes)
-    return place / "chat.gguf"
+
+    def write(name, **more):
+        model = Llama(config, rng=np.random.default_rng(0))
+        own = changes | {f"tokenizer.ggml.{key}": value for key, value in more.items()}
+        return write_gguf(model, place / name, vocabulary=(tokens, ["t h"]), changes=own)
+
+    return write
+
+
+@pytest.fixture
+def chat_model(write_chat_model):
+    """chat.gguf: a small model whose end of a turn is its end of text, too."""
+    return write_chat_model("chat.gguf")

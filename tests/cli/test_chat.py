@@ -63,6 +63,14 @@ def test_turns_are_kept_however_long_an_answer_may_be(talk, chat_model, monkeypa
     assert asked == [min(new_tokens, 150 - len(ids) + 1) for ids in read]  # the last token is not read
 
 
+def test_an_answer_ends_with_the_turn_or_the_text(talk, write_chat_model, monkeypatch):
+    write_chat_model("other.gguf", eos_token_id=0)
+    asked = []
+    monkeypatch.setattr("minilora.cli.chat.stream", lambda *a, eos_token_id, **k: asked.append(eos_token_id) or ())
+    assert talk("Hi!\n", "--model", "other.gguf")[0] == 0
+    assert asked == [[2, 0]]
+
+
 def test_a_system_message_and_sampling(talk):
     plain = talk("Hi!\n", "--temperature", 2, "--seed", 1)
     assert plain == talk("Hi!\n", "--temperature", 2, "--seed", 1)

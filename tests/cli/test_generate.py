@@ -81,6 +81,18 @@ def test_broken_bytes_are_shown_at_the_end():
 
 
 @pytest.mark.parametrize(
+    ("how", "ends"),
+    [(("--chat",), [2, 0]), ((), [2, 0]), (("--plain",), 0)],  # the end of the turn, the end of the text
+)
+def test_an_answer_ends_where_its_layout_says(command, write_chat_model, monkeypatch, how, ends):
+    write_chat_model("other.gguf", eos_token_id=0)
+    asked = []
+    monkeypatch.setattr("minilora.cli.generate.stream", lambda *a, eos_token_id, **k: asked.append(eos_token_id) or ())
+    assert command("generate", "--model", "other.gguf", "--prompt", "Hi!", *how)[0] == 0
+    assert asked == [ends]
+
+
+@pytest.mark.parametrize(
     ("change", "named"),
     [
         (("--top-k", 3), "top_k and top_p need a temperature above 0"),

@@ -40,6 +40,17 @@ def test_an_example_is_an_exchange():
     assert spelled(ChatTemplate().prompt("Hi!", Tokenizer())) == TURN
 
 
+def test_an_answer_ends_with_its_turn_or_with_the_text():
+    assert CHAT.end_token_ids(Tokenizer()) == [257, Tokenizer.eos_token_id]
+    same = Tokenizer()
+    same.eos_token_id = 257
+    assert CHAT.end_token_ids(same) == [257]
+    same.eos_token_id = None
+    assert CHAT.end_token_ids(same) == [257]
+    with pytest.raises(ValueError, match="needs a tokenizer with the tokens"):
+        CHAT.end_token_ids(ByteTokenizer())
+
+
 def test_a_conversation_and_its_own_system_message():
     messages = [Message("user", "Hi!"), Message("assistant", "Hello."), Message("user", "Bye.")]
     said = FIRST + TURN + "Hello.<|im_end|>\n<|im_start|>user\nBye.<|im_end|>\n<|im_start|>assistant\n"

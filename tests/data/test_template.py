@@ -45,6 +45,11 @@ def test_a_template_suits_its_tokenizer():
         Template().encode(("a", "b"), Plain())
 
 
+def test_an_answer_ends_with_eos():
+    assert Template().end_token_ids(TOKENIZER) == [TOKENIZER.eos_token_id]
+    assert Template("{input}{target}").end_token_ids(Plain()) == []
+
+
 def test_braces_that_are_no_field_are_text():
     assert bytes(Template('{"a": {input}} {target}').encode(("1", "2"), TOKENIZER)[0].tolist()) == b'{"a": 1} 2'
 

@@ -76,6 +76,22 @@ def test_the_stream_ends_when_all_rows_are_done(make_model, rng):
     assert (out[:, 4] == eos).all()
 
 
+def test_each_row_is_filled_with_the_one_of_several_that_ended_it(make_model, rng):
+    model = make_model()
+    ids = rng.integers(0, 37, (2, 4))
+    free = generate(model, ids, 12)
+    ends = [int(free[0, 5]), int(free[1, 6])]
+    places = [4 + int(np.argmax(np.isin(row[4:], ends))) for row in free]
+    assert places[0] != places[1] and free[0, places[0]] != free[1, places[1]], (
+        "another seed: rows must end differently"
+    )
+    expected = free[:, : max(places) + 1].copy()
+    for row, place in zip(expected, places, strict=True):
+        row[place:] = row[place]
+    for several in (ends, tuple(ends), [np.int64(ends[1]), ends[0]]):
+        np.testing.assert_array_equal(generate(model, ids, 12, eos_token_id=several), expected)
+
+
 def test_same_seed_same_text(make_model, rng):
     model = make_model()
     ids = rng.integers(0, 37, (2, 4))

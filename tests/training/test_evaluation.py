@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from minilora import Trainer, TrainingConfig, generate
-from minilora.data import ByteTokenizer, EpochBatches, Record, Template, encode_records
+from minilora.data import ByteTokenizer, ChatTemplate, EpochBatches, Record, Template, encode_records
 from minilora.training import answers, evaluate, exact_match
 
 TOKENIZER = ByteTokenizer()
@@ -52,6 +52,28 @@ def test_answers_agree_with_the_exact_match(make_model):
     said = answers(model, [r.input for r in records], TOKENIZER, template=template, max_new_tokens=6)
     assert after["loss"] < before["loss"] and before["exact"] == 0
     assert after["exact"] == np.mean([a == r.target for a, r in zip(said, records, strict=True)]) > 0
+
+
+class Chatty(ByteTokenizer):
+    """Bytes, and the two marks of ChatML; the end of a turn is not eos."""
+
+    vocab_size = 258
+
+    def token_id(self, token):
+        return {"<|im_start|>": 256, "<|im_end|>": 257}.get(token)
+
+    def decode(self, token_ids):
+        return super().decode([i for i in token_ids if i < 256])
+
+
+def test_an_answer_ends_with_the_turn_that_was_trained(make_model):
+    model, template, tokenizer = make_model(vocab_size=258, max_position_embeddings=64), ChatTemplate(), Chatty()
+    records = [Record("one", "1"), Record("two", "22")]
+    rows = encode_records(records, tokenizer, template=template)
+    Trainer(model, TrainingConfig(max_steps=40, learning_rate=0.02), EpochBatches(*rows, 2, seed=0)).train()
+    assert evaluate(model, *rows)["exact"] == 1
+    said = answers(model, [r.input for r in records], tokenizer, template=template, max_new_tokens=8)
+    assert said == [r.target for r in records]
 
 
 @pytest.mark.parametrize("inputs", ["one text", []])
