@@ -9,6 +9,7 @@ import numpy as np
 
 from minilora.cli import models, output
 from minilora.data import Tokenizer
+from minilora.data.tokenizer import first_token_ids
 from minilora.nn import stream
 
 HELP = "what a model, with or without an adapter, says to a prompt"
@@ -44,8 +45,7 @@ def run(args: argparse.Namespace) -> int:
     model, tokenizer, template, notes = opened
     trained_on_text = bool(notes) and notes.get("template") is None
     if not args.chat and (args.plain or trained_on_text):
-        bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-        ids = np.concatenate([np.array(bos, np.int64), tokenizer.encode(prompt)])
+        ids = np.concatenate([np.array(first_token_ids(tokenizer), np.int64), tokenizer.encode(prompt)])
         ends = tokenizer.eos_token_id
     else:
         layout = models.chat_template(opened) if args.chat else template

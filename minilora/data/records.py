@@ -7,7 +7,7 @@ import numpy as np
 
 from minilora import checks
 from minilora.data.template import Layout, Template
-from minilora.data.tokenizer import Tokenizer, check_tokenizer
+from minilora.data.tokenizer import Tokenizer, check_tokenizer, first_token_ids
 
 IGNORED = -100  # a label that does not count, as in PyTorch and Hugging Face
 
@@ -115,7 +115,8 @@ def encode_text(
     """Plain text for continued pretraining: paragraphs one after another, cut into rows of `max_length` tokens.
 
     -> token_ids, labels: (N, T) int64. Every token counts, and each is predicted once: a row starts at the last label
-    of the row before. Paragraphs are separated by an empty line; `bos` stands before the first, `eos` after the last.
+    of the row before. Paragraphs are separated by an empty line; `bos` stands before the first (unless the tokenizer says
+    `add_bos_token = False`), `eos` after the last.
     ValueError or TypeError for no text, or a `max_length` below 2.
     """
     paragraphs = checks.strings("paragraphs", paragraphs)
@@ -123,8 +124,10 @@ def encode_text(
     if not paragraphs:
         raise ValueError("paragraphs must not be empty; give it at least one text")
     max_length = checks.integer("max_length", max_length, low=2)
-    bos, eos = ([] if token is None else [token] for token in (tokenizer.bos_token_id, tokenizer.eos_token_id))
-    tokens = np.concatenate([bos, tokenizer.encode("\n\n".join(paragraphs)), eos]).astype(np.int64)
+    eos = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    tokens = np.concatenate([first_token_ids(tokenizer), tokenizer.encode("\n\n".join(paragraphs)), eos]).astype(
+        np.int64
+    )
     if len(tokens) < 2:
         raise ValueError(f"paragraphs must hold at least two tokens, got {len(tokens)}; give it more text")
     starts = range(0, len(tokens) - 1, max_length)

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from minilora import checks
-from minilora.data.tokenizer import Tokenizer, check_tokenizer
+from minilora.data.tokenizer import Tokenizer, check_tokenizer, first_token_ids
 
 SPECIAL = ("bos", "sep", "eos")
 _FIELD = re.compile(r"\{(\w+)\}")
@@ -55,9 +55,10 @@ class Template:
 
     @classmethod
     def suited_to(cls, tokenizer: Tokenizer) -> "Template":
-        """The layout for a tokenizer: a line break where it has no `sep`, nothing where it has no `bos` or `eos`."""
+        """The layout for a tokenizer: a line break where it has no `sep`, nothing where it has no `eos`, or puts no `bos`."""
         check_tokenizer("tokenizer", tokenizer)
-        bos, sep, eos = (getattr(tokenizer, f"{name}_token_id") is not None for name in SPECIAL)
+        bos = bool(first_token_ids(tokenizer))
+        sep, eos = (getattr(tokenizer, f"{name}_token_id") is not None for name in ("sep", "eos"))
         return cls(f"{'{bos}' * bos}{{input}}{'{sep}' if sep else chr(10)}{{target}}{'{eos}' * eos}")
 
     def encode(self, record: tuple[str, str], tokenizer: Tokenizer, *, cut: int = 0) -> tuple[np.ndarray, int]:

@@ -15,7 +15,8 @@ from minilora import checks
 class Tokenizer(Protocol):
     """Text to token ids and back. A special token that a tokenizer does not have is None.
 
-    `encode` adds no special tokens: where they go is decided by a `Template`.
+    `encode` adds no special tokens: where they go is decided by a `Template`. A tokenizer may have `add_bos_token`, too, as
+    Hugging Face's have: False where a text does not begin with `bos` although there is one.
     """
 
     vocab_size: int
@@ -38,6 +39,12 @@ def check_tokenizer(name: str, value: Tokenizer) -> None:
             f"{name} must be a tokenizer with vocab_size, bos, eos, pad and sep_token_id, encode and decode, "
             f"got {checks.shown(value)}; try ByteTokenizer()"
         )
+
+
+def first_token_ids(tokenizer: Tokenizer) -> list[int]:
+    """What a text begins with: `bos`, or [] where there is none or the tokenizer says `add_bos_token = False`."""
+    puts = getattr(tokenizer, "add_bos_token", True) and tokenizer.bos_token_id is not None
+    return [tokenizer.bos_token_id] if puts else []
 
 
 class ByteTokenizer:

@@ -35,18 +35,27 @@ SPECIAL = ("bos", "eos", "pad", "sep", "unk")
 
 class FileTokenizer:
     """A tokenizer of the package `tokenizers`, as `data.Tokenizer`. `chat_template`: the file's own, in Jinja, or None.
+    `add_bos_token`: whether a text begins with `bos`.
 
     Special tokens are put in by their ids alone (`token_id`): text that spells one is text, so that no input can open
     a new turn of a conversation. Text or ids that are not such raise TypeError or ValueError.
     """
 
-    def __init__(self, tokenizer: Any, special: Mapping[str, int | None], chat_template: str | None = None):
+    def __init__(
+        self,
+        tokenizer: Any,
+        special: Mapping[str, int | None],
+        chat_template: str | None = None,
+        *,
+        add_bos_token: bool = True,
+    ):
         tokenizer.encode_special_tokens = True
         self._tokenizer = tokenizer
         self.chat_template = chat_template
         self.vocab_size: int = tokenizer.get_vocab_size(with_added_tokens=True)
         self.bos_token_id, self.eos_token_id = special.get("bos"), special.get("eos")
         self.pad_token_id, self.sep_token_id = special.get("pad"), special.get("sep")
+        self.add_bos_token = add_bos_token
 
     def encode(self, text: str) -> np.ndarray:
         """The tokens of `text`, without special tokens.    (length,) int64
@@ -83,7 +92,11 @@ class FileTokenizer:
         settings: dict[str, Any] = {
             f"{name}_token": self._tokenizer.id_to_token(i) for name, i in names.items() if i is not None
         }
-        settings |= {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+        settings |= {
+            "add_bos_token": self.add_bos_token,
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "clean_up_tokenization_spaces": False,
+        }
         storage.write_text(folder / TOKENIZER, self._tokenizer.to_str(pretty=True) + "\n")
         write_json(folder / SETTINGS, settings)
         if self.chat_template is not None:
@@ -118,7 +131,10 @@ def load_tokenizer(folder: str | os.PathLike) -> FileTokenizer:
     origin, chat = settings.get("chat_template", nothing)
     if (folder / CHAT).is_file():
         origin, chat = folder / CHAT, _read_text(folder / CHAT)
-    return FileTokenizer(tokenizer, special, _chat_template(origin, "chat_template", chat))
+    chat = _chat_template(origin, "chat_template", chat)
+    by_itself = tokenizer.encode("", add_special_tokens=True).ids[:1] == [special["bos"]]
+    puts_bos = _puts_bos(*settings.get("add_bos_token", nothing), by_itself)
+    return FileTokenizer(tokenizer, special, chat, add_bos_token=puts_bos)
 
 
 def gguf_tokenizer(metadata: Mapping[str, Any], origin: str) -> FileTokenizer:
@@ -166,7 +182,10 @@ def gguf_tokenizer(metadata: Mapping[str, Any], origin: str) -> FileTokenizer:
                 "get the file again"
             )
     name = "tokenizer.chat_template"
-    return FileTokenizer(tokenizer, special, _chat_template(origin, name, metadata.get(name)))
+    chat = _chat_template(origin, name, metadata.get(name))
+    by_llama_cpp = model == "llama" or metadata.get("tokenizer.ggml.pre") in WHOLE_WORDS_FIRST
+    puts_bos = _puts_bos(origin, metadata.get("tokenizer.ggml.add_bos_token"), by_llama_cpp)
+    return FileTokenizer(tokenizer, special, chat, add_bos_token=puts_bos)
 
 
 def _byte_level(library, metadata, tokens, kinds, origin):
@@ -204,6 +223,13 @@ def _sentencepiece(library, metadata, tokens, kinds, origin):
 
 
 MODELS = {"gpt2": _byte_level, "llama": _sentencepiece}  # by GGUF's tokenizer.ggml.model
+
+
+def _puts_bos(origin, says, default):
+    """What `origin` says of add_bos_token, or the default where it says nothing."""
+    if says is not None and not isinstance(says, bool):
+        raise ValueError(f"{origin}: add_bos_token must be true or false, got {checks.shown(says)}; get the file again")
+    return default if says is None else says
 
 
 def _special(name, origin, token, tokenizer):

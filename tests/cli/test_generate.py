@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from minilora.cli.generate import pieces
 from minilora.data import ByteTokenizer
+from minilora.interop import load_foreign
 from minilora.nn.files import load_model
 from minilora.training import answers
 
@@ -90,6 +91,14 @@ def test_an_answer_ends_where_its_layout_says(command, write_chat_model, monkeyp
     monkeypatch.setattr("minilora.cli.generate.stream", lambda *a, eos_token_id, **k: asked.append(eos_token_id) or ())
     assert command("generate", "--model", "other.gguf", "--prompt", "Hi!", *how)[0] == 0
     assert asked == [ends]
+
+
+@pytest.mark.parametrize(("add_bos_token", "first"), [(False, []), (True, [1]), (None, [])])
+def test_plain_text_begins_as_the_file_says(command, write_chat_model, monkeypatch, add_bos_token, first):
+    path, read = write_chat_model("other.gguf", add_bos_token=add_bos_token), []
+    monkeypatch.setattr("minilora.cli.generate.stream", lambda model, ids, *a, **k: read.append(ids[0].tolist()) or ())
+    assert command("generate", "--model", "other.gguf", "--prompt", "Hi!", "--plain")[0] == 0
+    assert read == [first + load_foreign(path).tokenizer.encode("Hi!").tolist()]
 
 
 @pytest.mark.parametrize(

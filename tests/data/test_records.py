@@ -51,6 +51,13 @@ def test_a_target_that_does_not_fit_is_an_error_or_dropped_with_its_place():
         encode(records[2:], TOKENIZER, max_length=7, truncation="drop")
 
 
+def test_a_text_has_no_bos_where_the_tokenizer_puts_none():
+    tokenizer = ByteTokenizer()
+    tokenizer.add_bos_token = False
+    ids, labels = encode_text(["ab"], tokenizer)
+    assert ids.tolist() == [[97, 98]] and labels.tolist() == [[98, 0xFF]]
+
+
 @given(st.lists(st.text(min_size=1), min_size=1, max_size=5), st.integers(2, 9))
 def test_each_token_of_a_text_is_predicted_once(paragraphs, max_length):
     whole = [TOKENIZER.bos_token_id, *TOKENIZER.encode("\n\n".join(paragraphs)), TOKENIZER.eos_token_id]

@@ -45,6 +45,17 @@ def test_a_template_suits_its_tokenizer():
         Template().encode(("a", "b"), Plain())
 
 
+class WithoutBos(ByteTokenizer):
+    """Bytes, with a bos token that no text begins with."""
+
+    add_bos_token = False
+
+
+def test_a_layout_has_no_bos_where_texts_have_none():
+    assert Template.suited_to(WithoutBos()) == Template("{input}{sep}{target}{eos}")
+    assert Template().encode(("a", "b"), WithoutBos())[0][0] == WithoutBos.bos_token_id  # asked for by name
+
+
 def test_an_answer_ends_with_eos():
     assert Template().end_token_ids(TOKENIZER) == [TOKENIZER.eos_token_id]
     assert Template("{input}{target}").end_token_ids(Plain()) == []

@@ -19,15 +19,16 @@ def model(make_model):
     return make_model(np.float32, hidden_size=64, vocab_size=64)
 
 
-def test_a_folder_and_a_gguf_file_are_opened_alike(model, tmp_path):
-    path = write_gguf(model, tmp_path / "model.gguf")
+@pytest.mark.parametrize(("add_bos_token", "bos"), [(True, "{bos}"), (False, ""), (None, "")])
+def test_a_folder_and_a_gguf_file_are_opened_alike(model, tmp_path, add_bos_token, bos):
+    path = write_gguf(model, tmp_path / "model.gguf", changes={"tokenizer.ggml.add_bos_token": add_bos_token})
     opened = load_foreign(path)
     save_llama(opened.model, tmp_path / "folder", tokenizer=opened.tokenizer)
     again = load_foreign(tmp_path / "folder", quantize="nf4")
     assert is_foreign(path) and is_foreign(tmp_path / "folder") and not is_foreign(tmp_path)
     assert again.tokenizer.encode("!!!").tolist() == opened.tokenizer.encode("!!!").tolist()
     for one in (opened, again):
-        assert isinstance(one.model, Llama) and one.template == Template("{bos}{input}\n{target}{eos}")
+        assert isinstance(one.model, Llama) and one.template == Template(bos + "{input}\n{target}{eos}")
 
 
 def test_a_chat_template_that_is_not_built_is_an_error_when_it_is_used(model, tmp_path):

@@ -83,7 +83,12 @@ def test_a_space_comes_first_unless_the_file_says_otherwise(vocabulary):
         gguf_tokenizer(metadata(vocabulary, **changes), "file.gguf") for changes in ({}, {"add_space_prefix": False})
     )
     assert plain.encode("the").tolist() == without.encode(" the").tolist() != without.encode("the").tolist()
-    assert plain.bos_token_id == 1 and plain.eos_token_id == 2 and plain.vocab_size == len(vocabulary[0])
+    assert (
+        plain.add_bos_token
+        and plain.bos_token_id == 1
+        and plain.eos_token_id == 2
+        and plain.vocab_size == len(vocabulary[0])
+    )
     assert plain.decode([1, *plain.encode("the"), 2]) == "the"
 
 

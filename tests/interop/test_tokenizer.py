@@ -112,6 +112,7 @@ def test_what_does_not_fit_is_named(trained):
         ({"eos_token_id": 10**6}, "eos token must lie in"),
         ({"eos_token_id": "x"}, "eos token must lie in"),
         ({"eos_token_id": True}, "eos token must lie in .* got True"),
+        ({"add_bos_token": 1}, "add_bos_token must be true or false, got 1"),
     ):
         with pytest.raises(ValueError, match=f"file.gguf.*{message}"):
             gguf_tokenizer(metadata(trained, **changes), "file.gguf")
@@ -135,7 +136,15 @@ def test_a_folder_there_and_back(trained, tmp_path):
     again = load_tokenizer(tmp_path)
     for text in TEXTS:
         assert again.encode(text).tolist() == ours.encode(text).tolist()
-    for name in ("bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "vocab_size", "chat_template"):
+    for name in (
+        "bos_token_id",
+        "eos_token_id",
+        "pad_token_id",
+        "sep_token_id",
+        "vocab_size",
+        "chat_template",
+        "add_bos_token",
+    ):
         assert getattr(again, name) == getattr(ours, name), name
     # tokens as objects, and the template within the settings, as many folders have it
     settings = json.loads((tmp_path / "tokenizer_config.json").read_text(encoding="utf-8"))
@@ -145,6 +154,45 @@ def test_a_folder_there_and_back(trained, tmp_path):
     (tmp_path / "chat_template.jinja").unlink()
     again = load_tokenizer(tmp_path)
     assert again.eos_token_id == 2 and again.chat_template == "yes"
+
+
+@pytest.mark.parametrize(
+    ("pre", "says", "puts"),
+    [
+        ("smollm", None, False),
+        ("gpt-2", None, False),
+        ("llama-bpe", None, True),
+        ("llama3", False, False),
+        ("smollm", True, True),
+    ],
+)
+def test_a_text_begins_as_llama_cpp_begins_it(trained, pre, says, puts):
+    """llama.cpp's own choice where the file says nothing: Llama 3's pre-types and SentencePiece have bos, others do not."""
+    changes = {} if says is None else {"add_bos_token": says}
+    assert gguf_tokenizer(metadata(trained, pre, **changes), "file.gguf").add_bos_token is puts
+
+
+def test_a_text_begins_as_the_folder_says(trained, tmp_path):
+    """tokenizer_config.json first, and else what tokenizer.json does by itself, as in transformers."""
+    gguf_tokenizer(metadata(trained), "file.gguf").save(tmp_path)
+    path = tmp_path / "tokenizer_config.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
+
+    def puts_bos(**says):
+        path.write_text(
+            json.dumps({k: v for k, v in settings.items() if k != "add_bos_token"} | says), encoding="utf-8"
+        )
+        return load_tokenizer(tmp_path).add_bos_token
+
+    assert [puts_bos(), puts_bos(add_bos_token=True), puts_bos(add_bos_token=None)] == [False, True, False]
+    own = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    own.post_processor = tokenizers.processors.TemplateProcessing(
+        "<|im_start|> $A", special_tokens=[("<|im_start|>", 1)]
+    )
+    own.save(str(tmp_path / "tokenizer.json"))
+    assert [puts_bos(), puts_bos(add_bos_token=False)] == [True, False]
+    with pytest.raises(ValueError, match="tokenizer_config.json: add_bos_token must be true or false, got 'no'"):
+        puts_bos(add_bos_token="no")
 
 
 def test_a_folder_that_cannot_be_used(trained, tmp_path):
