@@ -55,7 +55,7 @@ class Setup:
                     "(stored_bytes, saved_bytes)"
                 )
         if self.code is not None and not (isinstance(self.code, str) and self.code == AFFINE):
-            get_codebook(self.code)
+            get_codebook(self.code, besides=(AFFINE,))
         object.__setattr__(self, "block_size", checks.integer("block_size", self.block_size, low=1))
         object.__setattr__(self, "double_quant", checks.boolean("double_quant", self.double_quant))
         half = isinstance(self.dtype, (str, type, np.dtype)) and self.dtype in HALF

@@ -37,7 +37,8 @@ class NpzTensor:
             values = np.lib.format.read_array(entry, allow_pickle=False)
             if entry.read(1):  # to its end, so that its checksum is compared
                 raise ValueError(f"{self.name} is longer than its header says")
-        return values if dtype is None else values.astype(dtype, copy=False)
+        with np.errstate(all="ignore"):  # what does not fit becomes infinite, for the reader to judge
+            return values if dtype is None else values.astype(dtype, copy=False)
 
     def as_quantized(self, dtype: np.dtype) -> QuantizedTensor | None:
         """None: what this file holds is in none of our codes."""

@@ -22,7 +22,7 @@ def survey(
     `results`: {"code", "block_size", "bytes", "bits_per_param", "rms_error", "mean_absolute_error"} for each code and block
     size, errors relative to the RMS of the tensor. Vectors, integers and what is all zero are not quantized: `skipped`
     says why, and there are no results. Raises ValueError for an unknown code or block size, before anything is read,
-    and for NaN or infinity in a tensor.
+    and, with the file and the tensor, for what cannot be quantized: NaN, infinity, values beyond float32.
     """
     if not codes or not block_sizes:
         raise ValueError(f"codes and block_sizes must not be empty, got {codes!r} and {block_sizes!r}")
@@ -65,14 +65,19 @@ def _row(name, tensor: LazyTensor, codes, block_sizes, double_quant):
         return row | {"skipped": "integers"}
     if len(tensor.shape) < 2 or not row["values"]:
         return row | {"skipped": "a vector" if len(tensor.shape) == 1 and row["values"] else "no matrix"}
-    w = checks.finite(name, tensor.read(np.float32))
+    path = getattr(tensor, "path", None)
+    where = name if path is None else f"{path}: {name}"
+    w = checks.finite(f"{where} as float32", tensor.read(np.float32))
     square, fourth = _moments(w)
     if not square:
         return row | {"skipped": "all zero"}
     row |= {"rms": math.sqrt(square), "kurtosis": fourth / square**2}
     for code in codes:
         for block_size in block_sizes:
-            q = quantize(w, code, block_size=block_size, double_quant=_doubly(code, double_quant))
+            try:
+                q = quantize(w, code, block_size=block_size, double_quant=_doubly(code, double_quant))
+            except ValueError as error:  # values so large that what a block keeps is beyond float32
+                raise ValueError(f"{where}: {error}") from error
             row["results"].append({"code": code, "block_size": block_size} | _errors(q, w, row["rms"]))
     return row
 

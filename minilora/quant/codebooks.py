@@ -102,10 +102,11 @@ def _build(name):
     return Codebook(name, levels, codes, bits)
 
 
-def get_codebook(code: str) -> Codebook:
-    """The Codebook of that name. ValueError, with the names there are, if there is none."""
+def get_codebook(code: str, *, besides: tuple[str, ...] = ()) -> Codebook:
+    """The Codebook of that name. ValueError, with the names there are, if there is none; `besides`: codes that the caller
+    takes and that have no codebook here, for the message."""
     if not isinstance(code, str) or (code not in _FIXED and not re.fullmatch(r"nf[2-8]", code)):
-        names = [*_FIXED, *(f"nf{b}" for b in range(2, 9))]
+        names = [*_FIXED, *besides, *(f"nf{b}" for b in range(2, 9))]
         raise ValueError(f"code must be one of {', '.join(map(repr, sorted(names)))}, got {checks.shown(code)}")
     return _build(str(code))
 

@@ -36,7 +36,7 @@ class QuantizedTensor:
         if not isinstance(self.shape, (tuple, list)):
             raise TypeError(f"shape must be a tuple of int, got {checks.shown(self.shape)}")
         shape = tuple(checks.integer(f"shape[{i}]", n, low=1) for i, n in enumerate(self.shape))
-        code = AFFINE if isinstance(self.code, str) and self.code == AFFINE else get_codebook(self.code).name
+        code = _book(self.code).name
         for name, value in (("block_size", block_size), ("shape", shape), ("code", code)):
             object.__setattr__(self, name, value)
         object.__setattr__(self, "dtype", checks.float_dtype("dtype", self.dtype))
@@ -62,7 +62,7 @@ class QuantizedTensor:
     @property
     def book(self) -> Codebook:
         """The levels, codes and bits of `code`."""
-        return AFFINE_BOOK if self.code == AFFINE else get_codebook(self.code)
+        return _book(self.code)
 
     @property
     def scales(self) -> np.ndarray:
@@ -122,8 +122,8 @@ def quantize(
     block_size = checks.integer("block_size", block_size, low=1, high=LARGEST_BLOCK)
     double_quant = checks.boolean("double_quant", double_quant)
     scale_code = checks.one_of("scale_code", scale_code, SCALE_MAPS)
-    affine = isinstance(code, str) and code == AFFINE
-    book = AFFINE_BOOK if affine else get_codebook(code)
+    book = _book(code)
+    affine = book is AFFINE_BOOK
     if affine and double_quant:
         raise ValueError(f"double_quant must be False for {AFFINE!r}, got True; its two statistics stay float32")
     checks.finite("w", w)
@@ -138,6 +138,11 @@ def quantize(
     if double_quant:
         absmax = quantize_scales(absmax, scale_code=scale_code)
     return QuantizedTensor(packed, absmax, w.shape, w.dtype, book.name, block_size, minima)
+
+
+def _book(code: str) -> Codebook:
+    """The codebook of a code, that of affine int4 among them. ValueError, with all the names, for another."""
+    return AFFINE_BOOK if isinstance(code, str) and code == AFFINE else get_codebook(code, besides=(AFFINE,))
 
 
 def storage_bytes(

@@ -27,6 +27,12 @@ def test_what_numpy_writes(save, arrays, tmp_path):
     assert file["bool"].dtype == "BOOL" and file["uint16"].dtype == "U16"
 
 
+def test_what_does_not_fit_is_infinite_and_no_warning(tmp_path):
+    np.savez(tmp_path / "file.npz", w=np.array([1.0, 1e300, np.nan]))
+    values = NpzFile(tmp_path / "file.npz")["w"].read(np.float32)
+    np.testing.assert_array_equal(values, np.array([1, np.inf, np.nan], np.float32))
+
+
 def npz(**entries):
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w") as archive:

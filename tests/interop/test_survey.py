@@ -67,6 +67,26 @@ def test_bad_arguments_are_refused_before_anything_is_read(tensors):
             next(survey(file, codes, sizes))
 
 
+@pytest.mark.parametrize(
+    ("bad", "dtype", "message"),
+    [
+        (np.nan, np.float32, r"layers\.3\.q as float32 must be finite, got nan at index \(0, 1\)"),
+        (-np.inf, np.float16, r"layers\.3\.q as float32 must be finite, got -inf at index \(0, 1\)"),
+        (1e300, np.float64, r"layers\.3\.q as float32 must be finite, got inf at index \(0, 1\)"),
+        (3e38, np.float32, r"layers\.3\.q: w must have max - min below 3.4e38 in every block for 'int4_affine'"),
+    ],
+)
+def test_a_tensor_that_cannot_be_quantized_is_named_with_its_file(tmp_path, bad, dtype, message):
+    w = np.full((4, 4), -1, dtype)
+    w[0, 0] = -3e4 if dtype == np.float16 else -3e38
+    w[0, 1] = bad
+    np.savez(tmp_path / "file.npz", **{"layers.2.q": np.eye(4), "layers.3.q": w})
+    rows = survey(NpzFile(tmp_path / "file.npz"), ["nf4", "int4_affine"], [64])
+    assert next(rows)["name"] == "layers.2.q"
+    with pytest.raises(ValueError, match=f"file.npz: {message}"):
+        next(rows)
+
+
 def test_one_tensor_in_memory_at_a_time(tmp_path):
     w = np.random.default_rng(0).standard_normal((256, 256)).astype(np.float32)
     np.savez(tmp_path / "file.npz", **{f"w{i}": w for i in range(40)})

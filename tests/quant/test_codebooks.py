@@ -121,6 +121,11 @@ REFUSED = [
     (lambda: Codebook("x", LEVELS, np.array([1, 1, 0]), 2), ValueError, r"codes must hold a different.*\[1, 1, 0\]"),
     (lambda: Codebook("x", LEVELS, THREE + 2, 2), ValueError, "codes must lie in 0 .. 3, got values from 2 to 4"),
     (lambda: codebook("nf9"), ValueError, "code must be one of 'af4'.*|code must be one of af4.*nf8, got 'nf9'"),
+    (
+        lambda: codebook("int4_affine"),
+        ValueError,
+        "code must be one of .*'int4', 'int4_full', 'nf2'.*got 'int4_affine'",
+    ),
     (lambda: codebook("nf44"), ValueError, "code must be one of"),
     (lambda: get_codebook(["nf4"]), ValueError, r"code must be one of.*got \['nf4'\]"),
     (lambda: normal_float(1), ValueError, "bits must be between 2 and 8, got 1"),
