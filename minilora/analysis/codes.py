@@ -20,12 +20,16 @@ def plant_outlier(w: np.ndarray, size: float) -> np.ndarray:
     return planted
 
 
-def outlier_errors(w: np.ndarray, code: str, block_size: int, neighbors: int) -> tuple[float, float]:
-    """(inside, outside): mean absolute errors of the weights around an outlier w[0], over the RMS of all but it.
+def outlier_errors(w: np.ndarray, code: str, block_size: int, neighbors: int) -> dict[str, dict[str, float]]:
+    """{"rms" | "mae": {"inside", "outside"}}: errors of the weights around an outlier w[0], over the RMS of all but it.
 
     w: (n,)    inside: w[1:neighbors], the outlier's own block; outside: w[neighbors:], in which there must be one.
     """
     neighbors = checks.integer("neighbors", neighbors, low=2, high=len(w) - 1)
-    difference = np.abs(quantize(w, code, block_size=block_size).dequantize() - w).astype(np.float64)
+    difference = (quantize(w, code, block_size=block_size).dequantize() - w).astype(np.float64)
     rms = np.sqrt(np.mean(w[1:].astype(np.float64) ** 2))
-    return float(difference[1:neighbors].mean() / rms), float(difference[neighbors:].mean() / rms)
+    places = {"inside": difference[1:neighbors], "outside": difference[neighbors:]}
+    return {
+        "rms": {place: float(np.sqrt(np.mean(values**2)) / rms) for place, values in places.items()},
+        "mae": {place: float(np.mean(np.abs(values)) / rms) for place, values in places.items()},
+    }

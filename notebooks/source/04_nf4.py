@@ -247,7 +247,7 @@ draw("optimal_code")
 #
 # ## 7. Outliers
 #
-# "NF helps with outliers" is often said. Plant one weight of growing size, and measure the error of its neighbors and of all other weights, with int4 and with NF4, with one scale for everything and with one for each block of 64.
+# "NF helps with outliers" is often said. Plant one weight of growing size, and measure the error of its neighbors and of all other weights, in RMS and in mean absolute error, with int4 and with NF4, with one scale for everything and with one for each block of 64 (five seeds).
 
 # %%
 draw("outliers")
@@ -257,7 +257,7 @@ pictures.after_outlier(w[:64], size=20)
 picture("Weights before and after NF4 beside an outlier of 20: they fall on a few levels")
 
 # %% [markdown]
-# The neighbors of a large outlier fall into a few values, then into one: zero. That is so for any code with absmax scaling. NF4 softens a moderate outlier, since its middle is denser; against a large one it does nothing. The blocks confine the damage to 63 weights.
+# The neighbors of a large outlier fall into a few values, then into one: zero. That is so for any code with absmax scaling. NF4 softens a moderate outlier, since its middle is denser: in all five seeds, by both measures. Against a large one it does nothing. The blocks confine the damage to 63 weights.
 #
 # Where outliers fill a *column*, every row has one, and a block of every row suffers. Then it helps to rotate first: random signs and a Hadamard matrix from the right mix each weight of a row with all others of it, and the inputs are rotated alike, so the product stays what it was (QuaRot 2024, arXiv 2404.00456):
 

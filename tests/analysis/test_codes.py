@@ -34,7 +34,12 @@ def test_blocks_without_the_outlier_are_the_same_bits(w):
 
 
 def test_outlier_errors_leave_the_outlier_itself_out(w):
-    inside, outside = outlier_errors(plant_outlier(w, 1000.0), "int4", 64, 64)
-    assert outside < 0.2 and inside == pytest.approx(np.abs(w[1:64]).mean() / np.sqrt((w[1:] ** 2).mean()), rel=1e-5)
+    errors = outlier_errors(plant_outlier(w, 1000.0), "int4", 64, 64)
+    rms = np.sqrt((w[1:] ** 2).mean())  # all neighbors become 0, so their error is what they were
+    assert errors["mae"]["inside"] == pytest.approx(np.abs(w[1:64]).mean() / rms, rel=1e-5)
+    assert errors["rms"]["inside"] == pytest.approx(np.sqrt((w[1:64] ** 2).mean()) / rms, rel=1e-5)
+    left = quantize(w[64:], "int4", block_size=64).dequantize() - w[64:]
+    assert errors["mae"]["outside"] == pytest.approx(np.abs(left).mean() / rms, rel=1e-5)
+    assert errors["rms"]["outside"] == pytest.approx(np.sqrt((left**2).mean()) / rms, rel=1e-5)
     with pytest.raises(ValueError, match="neighbors must be"):
         outlier_errors(w, "int4", 64, 1024)

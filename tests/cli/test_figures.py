@@ -35,10 +35,10 @@ def test_computing_checking_and_redrawing(capsys, tmp_path, serial):
     assert "the stored numbers hold: outliers" in capsys.readouterr().out
     path = tmp_path / "outliers.json"
     content = json.loads(path.read_text(encoding="utf-8"))
-    content["numbers"]["error"]["tensor"]["int4"]["inside"][0] = 9.0
+    content["numbers"]["error"]["rms"]["tensor"]["int4"]["inside"][0][1] = 9.0
     path.write_text(json.dumps(content), encoding="utf-8")
     assert main(["figures", "outliers", "--check", *out]) == 1
-    assert "/error/tensor/int4/inside/0: stored 9.0" in capsys.readouterr().out
+    assert "/error/rms/tensor/int4/inside/0/1: stored 9.0" in capsys.readouterr().out
     (tmp_path / "outliers.png").unlink()
     assert main(["figures", "outliers", "--redraw", *out]) == 0
     assert (tmp_path / "outliers.png").is_file()

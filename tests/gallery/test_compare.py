@@ -37,20 +37,20 @@ def test_the_committed_numbers_hold(copy):
 
 def test_a_number_that_differs_is_named_with_both_values(copy):
     def change(content):
-        content["numbers"]["error"]["block"]["nf4"]["outside"][1] = 0.5
+        content["numbers"]["error"]["mae"]["block"]["nf4"]["outside"][1][0] = 0.5
 
     (line,) = copy(change)
-    assert line.startswith("outliers: /error/block/nf4/outside/1: stored 0.5, computed 0.07")
+    assert line.startswith("outliers: /error/mae/block/nf4/outside/1/0: stored 0.5, computed 0.07")
 
 
 def test_a_setting_that_differs_is_named_and_nothing_computed(copy):
     def change(content):
-        content["config"]["seed"] = 7
+        content["config"]["block_size"] = 7
         content["config"]["gone"] = 1
 
     one, two = copy(change)
-    assert one.startswith("outliers: config gone: stored 1, today None")
-    assert two.startswith("outliers: config seed: stored 7, today 0")
+    assert one.startswith("outliers: config block_size: stored 7, today 64")
+    assert two.startswith("outliers: config gone: stored 1, today None")
 
 
 @pytest.mark.parametrize(
