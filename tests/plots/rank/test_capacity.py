@@ -18,7 +18,22 @@ def made_up(*most):
 
 
 def test_equal_bits_are_a_capacity_per_parameter():
-    assert "in proportion to its parameters" in caption(made_up(2.0, 2.1))
+    text = caption(made_up(2.0, 2.1))
+    assert "at least 2.00 (r = 1), 2.10 (r = 2) bits" in text
+    assert "about in proportion to its parameters at two sizes (100 and 200)" in text
+
+
+def test_where_and_by_how_many_seeds_the_rate_was_chosen():
+    data = made_up(2.0, 2.1)
+    for found in data["ranks"].values():
+        found["rates"] = [0.1, 0.2]
+    text = caption(data)
+    assert "the one of 0.1, 0.2 that stored most at the largest offer with one other seed: rates" in text
+    for found in data["ranks"].values():
+        found["rate"] = 0.2
+        found["bits"] = [[1.9] * 3, [1.2, 1.1, 0.0]]
+    text = caption(data)
+    assert "at the largest offer (where training falls short) with one other seed (the highest of them)" in text
 
 
 def test_unequal_bits_are_not():
@@ -38,5 +53,5 @@ def test_fewer_bits_at_the_largest_offer_are_not_called_a_capacity():
     for found in data["ranks"].values():
         found["bits"] = [[1.9] * 3, [1.2, 1.1, 0.0]]
     text = caption(data)
-    assert "up to 1.90 (r = 1), 1.90 (r = 2)" in text and "still rising" not in text
+    assert "at least 1.90 (r = 1), 1.90 (r = 2)" in text and "still rising" not in text
     assert "fewer are stored again, 1.10 (r = 1), 1.10 (r = 2), and 2 runs learn nothing" in text
