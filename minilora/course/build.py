@@ -60,14 +60,15 @@ def build(lesson: str, edition: str) -> Any:
 def linked(texts: list[str]) -> Callable[[str], str]:
     """What makes a lesson of questions one that can be walked: its texts -> a function that rewrites one of them.
 
-    "## 12. Title" gets the anchor q12, every "Q12" becomes a link to it, QUESTIONS becomes the list of all of them under
-    their lettered sections ("# B. Title"), and answers are folded (FOLDS). ValueError for a link to a question that does not exist.
+    "## 12. Title" gets the anchor q12, every "Q12" becomes a link to it, "# B. Title" gets the anchor section_b, QUESTIONS becomes
+    the list of all questions and sections, and answers are folded (FOLDS). ValueError for a link to a question that does not exist.
     """
     headings = re.findall(r"(?m)^# ([A-Z]\. .+)$|^## (\d+)\. (.+)$", "\n".join(texts))
     known = {number for _, number, _ in headings if number}
     listed = []
     for section, number, title in headings:
-        listed.append(f"- [{number}. {title}](#q{number})" if number else f"\n**{section}**\n")
+        anchor = f"q{number}" if number else f"section_{section[0].lower()}"
+        listed.append(f"- [{number}. {title}](#{anchor})" if number else f"\n**[{section}](#{anchor})**\n")
 
     def rewrite(text):
         for number in re.findall(r"\bQ(\d+)\b", text):
@@ -75,6 +76,7 @@ def linked(texts: list[str]) -> Callable[[str], str]:
                 raise ValueError(f"Q{number} must name a question, there are 1 to {len(known)}")
         text = re.sub(r"\bQ(\d+)\b", r"[\1](#q\1)", text)
         text = re.sub(r"(?m)^## (\d+)\. ", r'<a id="q\1"></a>\n\n## \1. ', text)
+        text = re.sub(r"(?m)^# ([A-Z])\. ", lambda m: f'<a id="section_{m[1].lower()}"></a>\n\n{m[0]}', text)
         for label, words in FOLDS.items():
             text = re.sub(
                 rf"(?ms)^\*\*{label}\.\*\*.*?(?=^\*\*At the whiteboard|^# |^## |^<a id|\Z)",

@@ -111,13 +111,17 @@ REST = """**Evidence.** The lines above.
 def test_questions_are_listed_linked_and_folded():
     link = building.linked(["# Top\n\n{questions}", QUESTIONS, REST])
     top, first, rest = map(link, ["# Top\n\n{questions}", QUESTIONS, REST])
-    assert "- [1. What is it?](#q1)\n\n**B. More**\n\n- [2. Why?](#q2)" in top
+    assert "- [1. What is it?](#q1)\n\n**[B. More](#section_b)**\n\n- [2. Why?](#q2)" in top
     assert '<a id="q1"></a>\n\n## 1. What is it?' in first and "see [2](#q2)." in first
     fold, board = first.split("</details>")
     assert "<summary>Say it aloud first" in fold and "**In 60 seconds.** This" in fold
     assert "**At the whiteboard.**" in board
     evidence, after = rest.split("</details>", 1)
-    assert "<summary>Evidence" in evidence and "**Wrong answers.** None." in evidence and "# B. More" in after
+    assert (
+        "<summary>Evidence" in evidence
+        and "**Wrong answers.** None." in evidence
+        and '<a id="section_b"></a>\n\n# B. More' in after
+    )
     assert rest.count("<details>") == rest.count("</details>") == 2
 
 
