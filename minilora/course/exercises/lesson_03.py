@@ -100,7 +100,7 @@ rate is too high.""",
             '"c"': "these are held-out losses, and they fall.",
             '"d"': "each rank has its own best rate here, and the loss falls steadily.",
         },
-        learned="Whether r = 1 would ever reach 0.04 these numbers leave open: for capacity, train until the curves are flat.",
+        learned="Whether r = 1 would ever reach 0.04 these numbers leave open; longer runs tell (figure rank_curves).",
         understanding=True,
     ),
 )
