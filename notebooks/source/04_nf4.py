@@ -217,7 +217,7 @@ table(["code", "block size", "bits per weight", "RMS error", "mean absolute erro
 draw("error_by_bits")
 
 # %% [markdown]
-# So "affine int4 beats NF4 in small blocks" compares 5 bits with 4.5. At equal bits NF4 wins but in the smallest blocks.
+# So "affine int4 beats NF4 in small blocks" compares 5 bits with 4.5. At equal bits NF4's RMS error is smaller, except in blocks of 16. Error is not loss: on the base NF4 costs less than symmetric int4 in blocks of 32, 64 and 256, but against affine int4 that is undecided (figure quantized_loss; [lesson 09](09_interview.ipynb), question 32, has the numbers).
 #
 # ## 6. Optimal?
 #
@@ -298,7 +298,7 @@ exercise("beside_an_outlier")
 #
 # 1. A weight is stored as absmax times one of 16 values; int4's values are even, NF4's are quantiles of the normal distribution.
 # 2. NF4 is built from two halves, so that zero is exact: 7 negative values, 0, 8 positive; the offset cuts the infinite tails.
-# 3. On normal and real weights its error is about 15 % smaller than symmetric int4's; at equal bits affine int4 wins only in the smallest blocks.
+# 3. On normal and real weights its RMS error is about 15 % smaller than symmetric int4's, and at equal bits smaller than affine int4's, except in blocks of 16. In loss it is better than symmetric int4; against affine int4 that is undecided.
 # 4. Its values are not used evenly after absmax scaling; its mean absolute error is nearly the least possible, its RMS error is not.
 # 5. Against outliers the blocks help; the code softens a moderate one and no large one. A rotation spreads a column of them over all weights.
 #

@@ -89,7 +89,7 @@ table(["method", "trained", "kept for backward, MB", "starts", "merges"], rows)
 draw("target_modules")
 
 # %% [markdown]
-# The order is that of LoRA's table 5: q or k alone learn little, v and o more, q and v together about as much as o alone, and all four of attention more still. The MLP alone is behind attention in every seed, and attention alone ties with all layers; *LoRA Without Regret* found it the other way round on larger models. The rank
+# As in LoRA's table 5, q or k alone learn less than v or o. There (WikiSQL) q and v together are ahead of o alone and tie with all four of attention; here they learn about as much as o alone, and all four learn more. The MLP alone is behind attention in every seed, and attention alone ties with all layers; *LoRA Without Regret* found it the other way round on larger models. The rank
 # that pays for all layers is 3, for q alone 27: many layers with little rank beat few with much. And on 256 records (right) more targets at one rank, with nine times the parameters, learn the records by heart *and* do better on new ones: the gap between the two grows, and yet the held-out loss falls.
 
 # %% [markdown]
