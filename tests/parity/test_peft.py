@@ -1,4 +1,4 @@
-"""Against PEFT on the same weights: LoRA, prefix tuning and prompt tuning."""
+"""Against PEFT on the same weights: LoRA and its starts, prefix tuning, prompt tuning, norms only."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from minilora import (  # noqa: E402
     generate,
     merge_lora,
 )
-from minilora.adapters import get_adapter, inits, lora_layers  # noqa: E402
+from minilora.adapters import LoftQConfig, PartialConfig, apply_partial, get_adapter, inits, lora_layers  # noqa: E402
 from minilora.quant import quantize  # noqa: E402
 from minilora.training import rate_groups  # noqa: E402
 
@@ -87,9 +87,9 @@ def test_targets_logits_gradients_and_merging(twins, settings, tied):
         np.testing.assert_allclose(ours.get_submodule(path).dense_weight(), theirs_merged, rtol=1e-9, atol=1e-12)
 
 
-def lora_twins(twins, ours_config, theirs_config, rng):
+def lora_twins(twins, ours_config, theirs_config, rng, **changes):
     """Both models with LoRA, ours over theirs by path."""
-    ours, theirs, _ = twins(0, np.float64)
+    ours, theirs, _ = twins(0, np.float64, **changes)
     apply_lora(ours, ours_config, rng=rng)
     wrapped = peft.get_peft_model(theirs, theirs_config)
     theirs_by_path = {n: m for n, m in wrapped.named_modules() if isinstance(m, peft.tuners.lora.Linear)}
@@ -164,9 +164,9 @@ def test_pissa(twins):
     equal_gradients(parameters, 1e-3)
 
 
-@pytest.mark.parametrize("iterations", [1, 3])
-def test_loftq(monkeypatch, iterations):
-    """PEFT's algorithm, which insists on a GPU: its "cuda" is sent to the CPU."""
+@pytest.fixture
+def pefts_loftq(monkeypatch):
+    """PEFT's algorithm, which insists on a GPU: its "cuda" is sent to the CPU. (weight, r, rounds) -> base, A, B."""
     from peft.utils.loftq_utils import loftq_init
 
     to = torch.Tensor.to
@@ -177,9 +177,18 @@ def test_loftq(monkeypatch, iterations):
     def to_cpu(tensor, *args, **kwargs):
         return to(tensor, *map(cpu, args), **{key: cpu(value) for key, value in kwargs.items()})
 
-    monkeypatch.setattr(torch.Tensor, "to", to_cpu)
+    def start(weight, r, iterations):
+        with monkeypatch.context() as patched:
+            patched.setattr(torch.Tensor, "to", to_cpu)
+            return [t.numpy() for t in loftq_init(torch.tensor(weight, dtype=torch.float32), 4, r, iterations)]
+
+    return start
+
+
+@pytest.mark.parametrize("iterations", [1, 3])
+def test_loftq_start(pefts_loftq, iterations):
     weight = np.random.default_rng(0).standard_normal((64, 128)).astype(np.float32)
-    base, A, B = (t.numpy() for t in loftq_init(torch.tensor(weight), 4, 8, iterations))
+    base, A, B = pefts_loftq(weight, 8, iterations)
 
     def rounded(w):
         return quantize(w).dequantize()
@@ -189,6 +198,68 @@ def test_loftq(monkeypatch, iterations):
     # a value on a threshold may fall to the other side in a later round
     assert np.mean(np.abs(our_base - base) > 1e-6) < (1e-9 if iterations == 1 else 1e-3)
     np.testing.assert_allclose(our_B @ our_A, B @ A, atol=1e-5 if iterations == 1 else 0.05)
+
+
+@pytest.mark.parametrize(("alpha", "iterations"), [(2, 1), (8, 3)])
+def test_loftq(twins, pefts_loftq, alpha, iterations):
+    """PEFT starts as if alpha were r. Ours finds the same base and the same update, whatever alpha; from there on PEFT's LoRA,
+    with base, A and B copied from ours, is what ours is."""
+    rng = np.random.default_rng(1)
+    settings = {"r": 4, "lora_alpha": alpha}
+    ours, wrapped, pairs = lora_twins(
+        twins,
+        LoraConfig(**settings, init_lora_weights="loftq", loftq_config=LoftQConfig(loftq_iter=iterations)),
+        peft.LoraConfig(**settings, target_modules=["q_proj", "v_proj"]),
+        rng,
+        hidden_size=64,  # bitsandbytes decodes rows that end within a block wrongly on a CPU
+    )
+    parameters = []
+    for layer, theirs in pairs:
+        part = layer.adapters["default"]
+        base, A, B = pefts_loftq(theirs.base_layer.weight.detach().numpy(), 4, iterations)
+        mine = part.beneath(layer.base_layer).dense_weight()
+        assert np.mean(np.abs(mine - base) > 1e-6) < (1e-9 if iterations == 1 else 1e-3)
+        update = alpha / 4 * part.lora_B.value @ part.lora_A.value
+        np.testing.assert_allclose(update, B @ A, atol=1e-5 if iterations == 1 else 1e-3)
+        theirs.base_layer.weight.data = torch.tensor(mine)
+        parameters += [
+            copied(part.lora_A, theirs.lora_A["default"].weight, rng),
+            copied(part.lora_B, theirs.lora_B["default"].weight, rng),
+        ]
+    equal_logits_and_loss(ours, wrapped, rng)
+    equal_gradients(parameters)
+    merge_lora(ours)
+    merged = wrapped.merge_and_unload()
+    for path in ("layers.0.self_attn.q_proj", "layers.1.self_attn.v_proj"):
+        theirs = merged.get_submodule(f"model.{path}").weight.detach().numpy()
+        np.testing.assert_allclose(ours.get_submodule(path).dense_weight(), theirs, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:Unsupported layer type:UserWarning")  # only its width goes unknown
+def test_norms_only(twins):
+    """PEFT's LNTuning trains copies of the norms, too, and picks the same ones of a Llama."""
+    from peft.tuners.ln_tuning.layer import LNTuningLayer
+
+    rng = np.random.default_rng(1)
+    ours, theirs, _ = twins(0, np.float64)
+    paths = apply_partial(ours, PartialConfig(last_blocks=0, norms=True), rng=rng)
+    wrapped = peft.get_peft_model(theirs, peft.LNTuningConfig())
+    modules = {
+        name.removeprefix("base_model.model.model."): module
+        for name, module in wrapped.named_modules()
+        if isinstance(module, LNTuningLayer)
+    }
+    assert modules.keys() == set(paths)
+    trained = {name for name, p in wrapped.named_parameters() if p.requires_grad}
+    assert len(trained) == len(paths) == sum(p.trainable for _, p in ours.named_parameters())
+    parameters = [
+        copied(
+            ours.get_submodule(path).adapters["default"].weight, modules[path].ln_tuning_layers["default"].weight, rng
+        )
+        for path in paths
+    ]
+    equal_logits_and_loss(ours, wrapped, rng)
+    equal_gradients(parameters)
 
 
 @pytest.mark.parametrize("heads", [{}, {"num_key_value_heads": 4}, {"head_dim": 20}], ids=["grouped", "all", "wide"])
