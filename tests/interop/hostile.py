@@ -1,20 +1,29 @@
 """Malformed files, and mutations of sound ones: the cases that the peers test their own loaders with, and more.
 
-`python tests/interop/hostile.py --count 3000 --out FILE` runs that many mutations of each format, each loader in this
-process, and writes what came of it: accepted, refused with one ValueError, or crashed.
+`python tests/interop/hostile.py --count 3000 --out FILE` loads that many files of each kind whose bytes were damaged, and
+as many one field of which holds a value of another type. It writes what came of each: accepted, refused with one
+ValueError that names the file, or crashed (a warning counts as that); and the memory that it took.
 """
 
 import argparse
+import gc
 import io
 import json
+import platform
 import struct
 import sys
 import tempfile
 import tracemalloc
+import warnings
 from collections import Counter
+from datetime import date
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from mutations import mutate, retype_gguf, retype_json, retype_npz, retype_safetensors
 
 # ---- safetensors ----------------------------------------------------------------------------------------------------
 
@@ -120,7 +129,8 @@ def align(number, kind=4):
     return pair("general.alignment", kind, struct.pack("<I", number))
 
 
-# The cases of llama.cpp's tests/test-gguf.cpp under its names: (file, is it sound?, with data?).
+# The cases of llama.cpp's tests/test-gguf.cpp under its names: (file, is it sound?, with data?). The verdicts are those that
+# its tests and source say; no llama.cpp is run.
 GGUF = {
     "HEADER_BAD_MAGIC": (gguf(magic=b"FUGG"), False, False),
     "HEADER_BAD_VERSION_0": (gguf(version=0), False, False),
@@ -193,30 +203,6 @@ GGUF = {
 }
 
 
-def mutate(sound, rng, numbers):
-    """One to three random edits of `sound`. `numbers`: byte strings worth putting in (lengths, counts, digits)."""
-    data = bytearray(sound)
-    for _ in range(rng.integers(1, 4)):
-        place = int(rng.integers(0, max(1, len(data))))
-        match rng.integers(0, 6):
-            case 0 if data:  # a bit flips
-                data[place % len(data)] ^= 1 << int(rng.integers(8))
-            case 1:  # cut off
-                del data[place:]
-            case 2:  # more at the end
-                data += rng.bytes(int(rng.integers(1, 100)))
-            case 3:  # a number of interest somewhere
-                number = numbers[rng.integers(len(numbers))]
-                data[place : place + len(number)] = number
-            case 4:  # a piece is repeated or moved
-                piece = data[place : place + int(rng.integers(1, 64))]
-                where = int(rng.integers(0, len(data) + 1))
-                data[where:where] = piece
-            case 5:  # a piece is lost
-                del data[place : place + int(rng.integers(1, 64))]
-    return bytes(data)
-
-
 def sound_safetensors():
     tensors = {
         "a": entry([3, 4], 0, 48, "F32"),
@@ -276,58 +262,92 @@ def open_npz(path):
     return NpzFile(path)
 
 
+# name -> (a sound file, how it is opened, numbers worth putting in, how a field takes another type)
 FORMATS = {
-    "safetensors": (sound_safetensors, open_safetensors, WORDS + DIGITS),
-    "npz": (sound_npz, open_npz, WORDS + [b"PK", b"\1\2", b"(", b"9", b"'<f8'", b"'|O'", struct.pack("<H", 99)]),
-    "gguf": (sound_gguf, open_gguf, WORDS + [struct.pack("<i", n) for n in range(-1, 43)]),
+    "safetensors": (sound_safetensors, open_safetensors, WORDS + DIGITS, retype_safetensors),
+    "npz": (
+        sound_npz,
+        open_npz,
+        WORDS + [b"PK", b"\1\2", b"(", b"9", b"'<f8'", b"'|O'", struct.pack("<H", 99)],
+        retype_npz,
+    ),
+    "gguf": (sound_gguf, open_gguf, WORDS + [struct.pack("<i", n) for n in range(-1, 43)], retype_gguf),
 }
 
 
-def verdict(opener, data, folder, read=False, name="hostile.bin"):
-    """ "sound", "refused" (a ValueError that names the file or its folder), or what else was raised; and the peak of memory.
+class Verdict(NamedTuple):
+    """ "sound", "refused" (a ValueError that names the file or its folder), or what else was raised; bytes at the highest,
+    and of those the bytes of what was returned, as tracemalloc counts them (Python's and numpy's)."""
 
-    `read`: the tensors as well, where they are of a dtype that is known.
-    """
+    result: str
+    peak: int
+    kept: int
+
+
+def verdict(opener, data, folder, read=False, name="hostile.bin"):
+    """The Verdict on a file of `data`. `read`: its tensors as well, where they are of a dtype that is known."""
     path = Path(folder) / name
     path.write_bytes(data)
-    tracemalloc.start()
-    try:
-        tensors = opener(path)
-        result = "sound"
-        for tensor in tensors.values() if read else ():
-            tensor.read()
-    except (ValueError, FileNotFoundError) as error:  # the latter for a shard that an index names
-        result = "refused" if str(folder) in str(error) else f"a ValueError that does not name the file: {error}"
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a panic of a library in Rust is no Exception
-        result = f"{type(error).__name__}: {error}"
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return result, peak
+    opened, kept = None, 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tracemalloc.start()
+        try:
+            opened = opener(path)
+            result, kept = "sound", tracemalloc.get_traced_memory()[0]
+            for tensor in opened.values() if read else ():
+                tensor.read()
+        except (ValueError, FileNotFoundError) as error:  # the latter for a shard that an index names
+            result = "refused" if str(folder) in str(error) else f"a ValueError that does not name the file: {error}"
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a panic of a library in Rust is no Exception
+            result = f"{type(error).__name__}: {error}"
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    return Verdict(result, peak, kept)
 
 
-def fuzz(name, count, seed):
-    """Counter of verdicts over `count` mutations of a format or of a file in a folder, the rest of which is sound."""
+def fuzz(name, count, seed, types=False):
+    """What came of `count` mutations of a format, or of one file in a folder, the rest of which is sound.
+
+    `types`: one field takes a value of another type, instead of damaged bytes. {"verdicts": a Counter, "peak": the most
+    bytes that one load took beside what it returned, "file": the size of all that this load could read, "beyond": the
+    most bytes of any load beyond twice that size}
+    """
     rng = np.random.default_rng(seed)
-    results = Counter()
+    verdicts, peak, file, beyond = Counter(), 0, 0, 0
     with tempfile.TemporaryDirectory() as folder:
-        if name in FORMATS:
-            make, opener, numbers = FORMATS[name]
-            for _ in range(count):
-                results[verdict(opener, mutate(make(), rng, numbers), folder, read=True)[0]] += 1
-            return results
-        prepare, opener = FOLDERS[name]
-        prepare(Path(folder))
-        sound = (Path(folder) / name).read_bytes()
+        sound, opener, numbers, retype, fields = _prepared(name, Path(folder))
+        options = {"read": True} if name in FORMATS else {"name": name}
+        assert verdict(opener, sound, folder, **options).result == "sound"  # and all is imported
+        others = sum(path.stat().st_size for path in Path(folder).iterdir()) - len(sound)
         for _ in range(count):
-            results[verdict(opener, mutate(sound, rng, WORDS + DIGITS), folder, name=name)[0]] += 1
-    return results
+            data = retype(sound, rng, fields) if types else mutate(sound, rng, numbers)
+            gc.collect(0)
+            result, most, kept = verdict(opener, data, folder, **options)
+            most, size = most - kept, others + len(data)
+            verdicts[result] += 1
+            beyond = max(beyond, most - 2 * size)
+            if most > peak:
+                peak, file = most, size
+    return {"verdicts": verdicts, "peak": peak, "file": file, "beyond": beyond}
+
+
+def _prepared(name, folder):
+    """(the sound file, how it is opened, numbers worth putting in, how a field takes another type, fields it may have)"""
+    if name in FORMATS:
+        make, opener, numbers, retype = FORMATS[name]
+        return make(), opener, numbers, retype, ("general.alignment",) if name == "gguf" else ()
+    prepare, opener, retype, fields = FOLDERS[name]
+    prepare(folder)
+    return (folder / name).read_bytes(), opener, WORDS + DIGITS, retype, fields
 
 
 # ---- whole models and adapters: one file of a sound folder is damaged ------------------------------------------------
 
 
+@cache
 def small_model(dtype=np.float32):
     from minilora import Llama, LlamaConfig
 
@@ -350,61 +370,85 @@ def write_sentencepiece(folder):
 
 
 def write_folder(folder):
-    from minilora.interop import save_llama
-
-    save_llama(small_model(), folder, max_shard_size=9000)
-
-
-def write_tokenizer(folder):
-    from minilora.interop import load_gguf
+    from minilora.interop import load_gguf, save_llama
 
     write_model(folder)
-    load_gguf(folder / "model.gguf")[1].save(folder)
+    _, tokenizer = load_gguf(folder / "model.gguf")
+    save_llama(small_model(), folder, max_shard_size=9000, tokenizer=tokenizer)
+    (folder / "model.gguf").unlink()
+
+
+def write_special_tokens(folder):
+    write_folder(folder)
+    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    tokens = {name: {"content": settings.pop(name)} for name in ("bos_token", "eos_token")}
+    (folder / "special_tokens_map.json").write_text(json.dumps(tokens), encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+
+
+def write_chat_template(folder):
+    write_folder(folder)
+    (folder / "chat_template.jinja").write_text("{{ messages }} äöü 日本語", encoding="utf-8")
 
 
 def write_adapter(folder):
     from minilora import LoraConfig, apply_lora
+    from minilora.adapters import delete_adapter
     from minilora.interop import save_peft_adapter
 
     model = small_model()
     apply_lora(model, LoraConfig(r=2, rank_pattern={"v_proj": 1}), rng=np.random.default_rng(0))
     save_peft_adapter(model, folder)
+    delete_adapter(model, "default")
 
 
 def load_model_file(path):
-    from minilora.interop import load_gguf
+    from minilora.interop import load_foreign
 
-    load_gguf(path)
+    return load_foreign(path)
 
 
 def load_folder(path):
-    from minilora.interop import load_llama
+    from minilora.interop import load_foreign
 
-    load_llama(path.parent)
-
-
-def load_tokenizer_file(path):
-    from minilora.interop import load_tokenizer
-
-    load_tokenizer(path.parent)
+    return load_foreign(path.parent)
 
 
 def load_adapter_file(path):
+    from minilora.adapters import delete_adapter
     from minilora.interop import load_peft_adapter
 
-    load_peft_adapter(small_model(), path.parent)
+    model = small_model()
+    load_peft_adapter(model, path.parent)
+    delete_adapter(model, "default")
 
 
+# What a file may say beside what the sound one does.
+GGUF_FIELDS = ("llama.rope.scaling.type", "llama.rope.scaling.factor", "llama.rope.scaling.finetuned", "llama.new")
+GGUF_FIELDS += ("tokenizer.chat_template", "general.alignment", "general.name")
+GGUF_FIELDS += tuple(
+    f"tokenizer.ggml.{name}" for name in ("model", "pre", "scores", "merges", "add_space_prefix", "padding_token_id")
+)
+CONFIG_FIELDS = ("rope_scaling", "rope_parameters", "partial_rotary_factor", "quantization_config", "hidden_act", "new")
+TOKENIZER_FIELDS = ("chat_template", "bos_token", "eos_token", "pad_token", "sep_token", "unk_token")
+ADAPTER_FIELDS = ("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "rank_pattern", "new")
+ADAPTER_FIELDS += ("alpha_pattern", "init_lora_weights", "eva_config", "modules_to_save", "num_virtual_tokens")
+
+# name of the file -> (how its folder is written, how it is opened, how a field takes another type, fields it may have)
 FOLDERS = {
-    "model.gguf": (write_model, load_model_file),
-    "sentencepiece.gguf": (write_sentencepiece, load_model_file),
-    "config.json": (write_folder, load_folder),
-    "model.safetensors.index.json": (write_folder, load_folder),
-    "tokenizer.json": (write_tokenizer, load_tokenizer_file),
-    "tokenizer_config.json": (write_tokenizer, load_tokenizer_file),
-    "adapter_config.json": (write_adapter, load_adapter_file),
-    "adapter_model.safetensors": (write_adapter, load_adapter_file),
+    "model.gguf": (write_model, load_model_file, retype_gguf, GGUF_FIELDS),
+    "sentencepiece.gguf": (write_sentencepiece, load_model_file, retype_gguf, GGUF_FIELDS),
+    "config.json": (write_folder, load_folder, retype_json, CONFIG_FIELDS),
+    "model.safetensors.index.json": (write_folder, load_folder, retype_json, ("weight_map", "metadata")),
+    "tokenizer.json": (write_folder, load_folder, retype_json, ("truncation", "padding", "added_tokens", "decoder")),
+    "tokenizer_config.json": (write_folder, load_folder, retype_json, TOKENIZER_FIELDS),
+    "special_tokens_map.json": (write_special_tokens, load_folder, retype_json, TOKENIZER_FIELDS),
+    "chat_template.jinja": (write_chat_template, load_folder, None, ()),
+    "adapter_config.json": (write_adapter, load_adapter_file, retype_json, ADAPTER_FIELDS),
+    "adapter_model.safetensors": (write_adapter, load_adapter_file, retype_safetensors, ()),
 }
+DAMAGED = (*FORMATS, *FOLDERS)
+RETYPED = (*FORMATS, *(name for name, (*_, retype, _) in FOLDERS.items() if retype))
 
 
 def main():
@@ -412,15 +456,32 @@ def main():
     parser.add_argument("--count", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
+    parser.add_argument(
+        "--only", default="", metavar="KIND", help="kinds with this in their name; --out keeps the rest"
+    )
     args = parser.parse_args()
-    results = {}
-    for name in (*FORMATS, *FOLDERS):
-        results[name] = dict(sorted(fuzz(name, args.count, args.seed).items()))
-        print(name, results[name], flush=True)
-    text = json.dumps({"count": args.count, "seed": args.seed, "results": results}, indent=1) + "\n"
+    import minilora
+
+    results = {"bytes": {}, "types": {}}
+    if args.only and args.out:
+        results = json.loads(args.out.read_text(encoding="utf-8"))["results"]
+    kinds = (*(("bytes", name) for name in DAMAGED), *(("types", name) for name in RETYPED))
+    for how, name in (kind for kind in kinds if args.only in kind[1]):
+        outcome = fuzz(name, args.count, args.seed, types=how == "types")
+        results[how][name] = outcome | {"verdicts": dict(sorted(outcome["verdicts"].items()))}
+        print(how, name, results[how][name], flush=True)
+    said = {
+        "date": str(date.today()),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+    }
+    said |= {"minilora": minilora.__version__, "numpy": np.__version__}
+    said |= {name: version(name) for name in ("safetensors", "tokenizers", "gguf")}
+    said |= {"count": args.count, "seed": args.seed, "results": results}
     if args.out:
-        args.out.write_text(text, encoding="utf-8")
-    return 0 if all(set(result) <= {"sound", "refused"} for result in results.values()) else 1
+        args.out.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+    verdicts = {verdict for kinds in results.values() for outcome in kinds.values() for verdict in outcome["verdicts"]}
+    return 0 if verdicts <= {"sound", "refused"} else 1
 
 
 if __name__ == "__main__":
