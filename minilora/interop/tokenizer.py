@@ -118,7 +118,9 @@ def load_tokenizer(folder: str | os.PathLike) -> FileTokenizer:
     library = need("tokenizers", f"reading {TOKENIZER}")
     try:
         tokenizer = library.Tokenizer.from_file(str(folder / TOKENIZER))
-    except Exception as error:  # the library raises nothing more special
+    except BaseException as error:
+        if not _of_the_library(error):
+            raise
         raise ValueError(f"{folder / TOKENIZER} is not a sound tokenizer ({error}); get it again") from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
@@ -204,7 +206,9 @@ def _byte_level(library, metadata, tokens, kinds, origin):
         bpe = library.models.BPE(
             dict(zip(tokens, range(len(tokens)), strict=True)), pairs, ignore_merges=pre in WHOLE_WORDS_FIRST
         )
-    except Exception as error:  # the library raises nothing more special
+    except BaseException as error:
+        if not _of_the_library(error):
+            raise
         raise ValueError(f"{origin}: tokens and merges do not fit together ({error}); get the file again") from error
     tokenizer = library.Tokenizer(bpe)
     splits = [library.pre_tokenizers.Split(library.Regex(regex), "isolated") for regex in PRE_TYPES[pre]]
@@ -230,6 +234,11 @@ def _puts_bos(origin, says, default):
     if says is not None and not isinstance(says, bool):
         raise ValueError(f"{origin}: add_bos_token must be true or false, got {checks.shown(says)}; get the file again")
     return default if says is None else says
+
+
+def _of_the_library(error):
+    """Is it what the package `tokenizers` raises for a bad file? An Exception, or a panic in Rust, which is none."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 
 def _special(name, origin, token, tokenizer):

@@ -1,5 +1,7 @@
 import json
+import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -207,6 +209,19 @@ def test_a_folder_that_cannot_be_used(trained, tmp_path):
     gguf_tokenizer(metadata(trained), "file.gguf").save(tmp_path)
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|other|>"}), encoding="utf-8")
     with pytest.raises(ValueError, match="eos_token must be a token of tokenizer.json"):
+        load_tokenizer(tmp_path)
+
+
+def test_a_panic_of_the_library_is_one_error_and_ctrl_c_is_none(trained, tmp_path, monkeypatch):
+    gguf_tokenizer(metadata(trained), "file.gguf").save(tmp_path)
+    content = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
+    content["model"]["continuing_subword_prefix"] = "longer than a merge"
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(ValueError, match="tokenizer.json is not a sound tokenizer .*; get it again"):
+        load_tokenizer(tmp_path)
+    interrupted = SimpleNamespace(from_file=lambda path: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(tokenizers, "Tokenizer", interrupted)
+    with pytest.raises(KeyboardInterrupt):
         load_tokenizer(tmp_path)
 
 
