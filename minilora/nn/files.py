@@ -41,9 +41,12 @@ def load_model(path: str | os.PathLike, dtype: np.dtype | type | None = None) ->
         dtypes = {array.dtype for array in arrays.values()}
         if not dtypes <= {np.dtype(np.float32), np.dtype(np.float64)} or len(dtypes) != 1:
             raise ValueError(f"its arrays must all be float32 or all float64, got {sorted(map(str, dtypes))}")
-        if metadata["config"].num_hidden_layers > len(arrays):  # before anything of that size is built
-            raise ValueError(f"{len(arrays)} arrays are too few for {metadata['config'].num_hidden_layers} layers")
-        model = Llama.skeleton(metadata["config"], dtypes.pop() if dtype is None else dtype)
+        config, values = metadata["config"], sum(array.size for array in arrays.values())
+        if config.num_hidden_layers > len(arrays):  # before anything of that size is built
+            raise ValueError(f"{len(arrays)} arrays are too few for {config.num_hidden_layers} layers")
+        if (2 * config.num_hidden_layers + 1) * config.hidden_size > values:  # the norms' gains alone
+            raise ValueError(f"{values} values are too few for hidden_size={config.hidden_size}")
+        model = Llama.skeleton(config, dtypes.pop() if dtype is None else dtype)
         model.load_state(arrays)
     except ValueError as error:
         raise ValueError(f"{path} is not a model that save_model wrote: {error}; merge it again") from None

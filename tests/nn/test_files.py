@@ -45,6 +45,7 @@ def test_four_bits_are_stored_decoded_and_adapters_must_be_merged(make_model, tm
         (lambda a, m: a.pop("norm.weight"), "norm.weight is missing"),
         (lambda a, m: a.update(extra=np.ones(2, np.float32)), "extra is unexpected"),
         (lambda a, m: m["config"].update(num_hidden_layers=10**6), "too few for 1000000 layers"),
+        (lambda a, m: m["config"].update(hidden_size=2**30), "values are too few for hidden_size=1073741824"),
         (lambda a, m: m["config"].update(hidden_size="24"), "hidden_size"),
         (lambda a, m: m.pop("config"), "config is missing"),
         (lambda a, m: a.update({"norm.weight": a["norm.weight"].astype(np.float16)}), "all be float32 or all float64"),
