@@ -105,6 +105,8 @@ def report(names, options):
     lines = [
         "# Mutants", "",
         f"`make mutants` ({drawn}): {tried} were tried and **{share}** killed, {len(explained)} more cannot or need not be.", "",
+        "What mutmut leaves alone is not counted: decorated functions (properties, cached tables), `raise` lines, the wording of errors.",
+        "",
         *([options.note, ""] if options.note else []),
         "| room | killed | survived | no test reaches it | not tried | share killed |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
