@@ -247,7 +247,7 @@ draw("trouble")
 #
 # ## 4. Overfitting, batches, a learned alpha
 #
-# **What helps on few records?** The base again, with 256 Roman numerals: LoRA with r = 32 for 16 epochs, one knob at a time, each value at its own best rate, three seeds. Dashed is the loss on records that were trained on. Before you look: which of dropout 0.1, dropout 0.3 and twice the epochs helps most?
+# **What helps on few records?** The base again, with 256 Roman numerals: LoRA with r = 32 for 16 epochs, one knob at a time, each value at its own best rate, five seeds. Dashed is the loss on records that were trained on. Before you look: which of dropout 0.1, dropout 0.3 and twice the epochs helps most?
 
 # %%
 draw("small_data")
@@ -256,7 +256,7 @@ draw("small_data")
 # Every panel has the gap of an overfitting run, and yet the first remedy of the table, stopping early, would have cost most of the answers here: after 32 epochs the records are known by heart, and the held-out loss is lower than after 16 in every seed. A gap says that the two losses differ. Whether more steps help is said by the held-out curve alone. (The schedule
 # matters, too: every rate falls to zero here. At a constant, higher rate the held-out loss does rise again: [09, question 13](09_interview.ipynb#q13).)
 #
-# Dropout of 0.1 changes nothing beyond the spread, and 0.3 does harm: in 16 epochs it is underfitting that it adds to. Decoupled decay of 2 is lower with each seed, by little more than the seeds differ. An L2 penalty of 0.01, which goes through Adam, is far worse than none, and decay of 0.5 and 2 is not: they are two knobs, whose values do not compare.
+# Dropout of 0.1 helps with two of five seeds, and 0.3 is higher on each seed's records, by less than the seeds differ among themselves: in 16 epochs it is underfitting that it adds to. Decoupled decay of 2 is lower on each seed's records, again by less than the seeds differ. An L2 penalty of 0.01, which goes through Adam, is far worse than none, and decay of 0.5 and 2 is not: they are two knobs, whose values do not compare.
 #
 # On 200 dates the same question was asked for the defaults of `minilora finetune`. There more rank, more steps, dropout and decay *together* brought most answers right where the plain recipe learned its records by heart; these runs do not part the four. So try regularization with enough steps, never instead of them; and get more records:
 

@@ -43,7 +43,7 @@ class Few:
     n_train: int = 256
     steps: int = 300
     eval_steps: int = 30
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class Config:
     batch_size: int = 16
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     one_rate: float = 0.006
-    one_rate_seeds: tuple[int, ...] = (0, 1, 2)
+    one_rate_seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
 
 
 def run(config: Config = Config(), each: Callable = map) -> dict:

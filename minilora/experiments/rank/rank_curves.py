@@ -5,20 +5,24 @@ the small ranks are held back.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from minilora.experiments.finetuning import TOLERANCE as TOLERANCE
+from minilora.experiments.finetuning import TOLERANCE as TRAINED
 from minilora.experiments.finetuning import Run, settings, train
+from minilora.experiments.sweep import at_best, tune
 
 FULL = "full_linears"
+
+# In a flat valley another processor finds another best rate.
+TOLERANCE = TRAINED | {"overrides": TRAINED["overrides"] | {"rate$|/rates|/sweep": {"rtol": 3.0, "atol": 0.5}}}
 
 
 @dataclass(frozen=True)
 class Config:
-    """`rates`: of each LoRA rank, and of full fine-tuning of the same layers, the best of figures/rate_by_rank.json (r = 2:
-    between its neighbours). Each falls by a cosine to zero at the last step. `longer`: these are trained once more, with
-    twice the steps, to see whether they had ended.
+    """`rates`: where the sweep of each LoRA rank, and of full fine-tuning of the same layers, starts: at the best of
+    figures/rate_by_rank.json, which are those of 150 steps (r = 2: between its neighbours). Each falls by a cosine to zero at
+    the last step. `longer`: these are trained once more, at the best rate, with twice the steps, to see whether they had ended.
     """
 
     task: str = "roman"
@@ -30,19 +34,30 @@ class Config:
         (FULL, 0.00132),
     )
     rslora_alpha: int = 8
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     steps: int = 900
     eval_steps: int = 45
     batch_size: int = 16
-    longer: tuple[str, ...] = ("1",)
+    longer: tuple[str, ...] = ("1", "64")
 
 
 def run(config: Config = Config(), each: Callable = map) -> dict:
-    """ "before" training, and for each method its "parameters", "rate", and at each "step" held-out "loss" and "exact", lists
-    [seed][step]. "longer": the same of those that were trained with twice the steps.
+    """ "before" training, and for each method its "parameters", the "rates" of its sweep with their losses ("sweep"), its best
+    "rate", and there at each "step" held-out "loss" and "exact", lists [seed][step]. "longer": the same, without a sweep, of
+    those that were trained with twice the steps.
     """
-    plan = planned(config)
-    results = iter(each(train, [one for group in plan.values() for one in group]))
+    sides = {method: side(config, method, rate) for method, rate in config.rates}
+    tuned = tune(sides, each, seeds=config.seeds, sweep_seed=config.seeds[0], reach=1, further=2)
+    twice = {
+        method: replace(
+            sides[method],
+            learning_rate=tuned[method]["best"],
+            steps=2 * config.steps,
+            eval_steps=2 * config.eval_steps,
+        )
+        for method in config.longer
+    }
+    results = iter(each(train, [replace(one, seed=seed) for one in twice.values() for seed in config.seeds]))
     numbers: dict[str, Any] = {
         "task": config.task,
         "steps": config.steps,
@@ -51,38 +66,38 @@ def run(config: Config = Config(), each: Callable = map) -> dict:
         "methods": {},
         "longer": {},
     }
-    for (kind, method), group in plan.items():
-        found = [next(results) for _ in group]
-        numbers["before"] = found[0]["before"]
-        numbers[kind][method] = {
-            "rate": group[0].learning_rate,
-            "parameters": found[0]["parameters"],
-            "step": [point["step"] for point in found[0]["curve"]],
-            "loss": [[point["loss"] for point in result["curve"]] for result in found],
-            "exact": [[point["exact"] for point in result["curve"]] for result in found],
-        }
+    for method, found in tuned.items():
+        (point,) = found["around"]
+        numbers["before"] = point["results"][0]["before"]
+        swept = {key: at_best(found)[key] for key in ("rates", "sweep")}
+        numbers["methods"][method] = swept | curves(point["results"], point["rate"])
+    for method, one in twice.items():
+        numbers["longer"][method] = curves([next(results) for _ in config.seeds], one.learning_rate)
     return numbers
 
 
-def planned(config: Config) -> dict[tuple[str, str], list[Run]]:
-    """The runs of each method, seed by seed; those with the usual steps first."""
-    rates = dict(config.rates)
-    lengths = {("methods", method): 1 for method in rates} | {("longer", method): 2 for method in config.longer}
+def curves(results: list[dict[str, Any]], rate: float) -> dict[str, Any]:
+    """What a figure keeps of one method's runs, a list over seeds."""
     return {
-        (kind, method): [
-            Run(
-                config.task,
-                rates[method],
-                seed,
-                **what(method, config.rslora_alpha),
-                steps=times * config.steps,
-                eval_steps=times * config.eval_steps,
-                batch_size=config.batch_size,
-            )
-            for seed in config.seeds
-        ]
-        for (kind, method), times in lengths.items()
+        "rate": rate,
+        "parameters": results[0]["parameters"],
+        "step": [point["step"] for point in results[0]["curve"]],
+        "loss": [[point["loss"] for point in result["curve"]] for result in results],
+        "exact": [[point["exact"] for point in result["curve"]] for result in results],
     }
+
+
+def side(config: Config, method: str, rate: float) -> Run:
+    """The first seed's run of a method, at the rate where its sweep starts."""
+    return Run(
+        config.task,
+        rate,
+        config.seeds[0],
+        **what(method, config.rslora_alpha),
+        steps=config.steps,
+        eval_steps=config.eval_steps,
+        batch_size=config.batch_size,
+    )
 
 
 def what(method: str, alpha: int) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class Config:
         ("LoRA", (0.0036, 0.0048, 0.0064, 0.0085, 0.011, 0.014, 0.018)),
         ("full, same linears", (0.001, 0.0011, 0.0013, 0.0016, 0.0016, 0.0016, 0.0016)),
     )
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
 
 
 def run(config: Config = Config(), each: Callable = map) -> dict:

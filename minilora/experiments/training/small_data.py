@@ -34,7 +34,7 @@ class Config:
     epochs: int = 16
     batch_size: int = 16
     points: int = 8
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     knobs: tuple[tuple[str, Values], ...] = (
         ("epochs", (4, 8, 32)),
         ("batch", (8, 64)),

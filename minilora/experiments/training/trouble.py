@@ -49,7 +49,7 @@ class Config:
     batch_size: int = 16
     n_eval: int = 128
     points: int = 16
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     rates: tuple[tuple[int, float], ...] = ((1, 0.014), (8, 0.006), (64, 0.0022))
     wrong_target: str = "k_proj"
     wrong_rate: float = 0.012

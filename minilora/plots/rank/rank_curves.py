@@ -49,9 +49,9 @@ def draw_ends(ax: Axes, numbers: dict[str, Any]) -> None:
     """The last loss of each run, a dot per seed."""
     groups = [(label(method), ends) for method, ends in last(numbers["methods"], "loss").items()]
     longer = last(numbers["longer"], "loss")
-    groups[1:1] = [
-        (f"{label(m)}, {numbers['longer'][m]['step'][-1]:,} steps", ends) for m, ends in longer.items()
-    ]  # beside the smallest rank
+    for method, losses in longer.items():  # each below its own rank
+        place = [name for name, _ in groups].index(label(method)) + 1
+        groups.insert(place, (f"{label(method)}, {numbers['longer'][method]['step'][-1]:,} steps", losses))
     colors = shades(numbers)
     for place, (name, losses) in enumerate(groups):
         shade = next((colors[m] for m in colors if name.startswith(label(m) + ",") or name == label(m)), BOUND)
@@ -74,9 +74,9 @@ def caption(numbers: dict[str, Any]) -> str:
     return (
         f"Roman numerals, {numbers['steps']:,} steps of batch {numbers['batch_size']}, median held-out loss at the end: {listed}. "
         f"{verdict(numbers)} {nearly_all(numbers)}{ended(numbers)} {seeds} seeds; rsLoRA's scaling with alpha = 8 on all linear layers "
-        f"but the head; one rate for each method, the best after 150 steps (rate_by_rank; r = 2 between its neighbours): {rates}; each "
-        "falls by a cosine to zero, so that a curve before its end stands higher than a run that ended there. A task that has to "
-        "store more than a rule asks for rank: see capacity."
+        f"but the head; each method at its best rate for these steps, on a grid of factors of two and by the first seed: {rates}; "
+        "with twice the steps at the same. Each falls by a cosine to zero, so that a curve before its end stands higher than a run "
+        "that ended there. A task that has to store more than a rule asks for rank: see capacity."
     )
 
 
@@ -92,12 +92,28 @@ def verdict(numbers: dict[str, Any]) -> str:
         more = last(numbers["longer"], "exact")[small]
         twice = f"with twice the steps it has {median(longer[small]):.3f} ({median(more):.1%} exact)"
         if min(longer[small]) <= max(loss[large]):
-            return f"{text}; {twice}, within the seeds of r = {large}: slower, not too small."
+            where = "within the seeds of" if max(longer[small]) >= min(loss[large]) else "in every seed below"
+            return (
+                f"{text}; {twice}, {where} r = {large} then: slower, not too small.{both_longer(longer, small, large)}"
+            )
         text = f"{text}, and {twice}, still above it in every seed"
         exact = exact | {small: more}
     if median(exact[small]) >= MOST:
         return f"{text}: it learns to answer nearly all, yet what is left of the loss is larger."
     return f"{text}: within these steps the task is better learned with more rank."
+
+
+def both_longer(longer: dict[str, list[float]], small: str, large: str) -> str:
+    """How the smallest and the largest rank stand where both had twice the steps: a sentence, or nothing."""
+    if small not in longer or large not in longer:
+        return ""
+    if min(longer[small]) > max(longer[large]):
+        where = "still below it in every seed"
+    elif max(longer[small]) < min(longer[large]):
+        where = "above it in every seed"
+    else:
+        where = "no further from it than the seeds are"
+    return f" With twice the steps r = {large} has {median(longer[large]):.3f}, {where}."
 
 
 def nearly_all(numbers: dict[str, Any]) -> str:

@@ -100,11 +100,12 @@ def knob_finding(numbers: dict[str, Any], knob: str) -> str:
         for word in ("better", "worse")
         if (chosen := [value for value, verdict in verdicts.items() if verdict == word])
     ]
-    paired = [value for value, entry in entries.items() if verdicts.get(value) == "alike" and below(entry, default)]
-    if paired:
-        parts.append(
-            f"{' and '.join(f'{value:g}' for value in paired)} lower on each seed's records, within their spread"
-        )
+    for word, is_so in (("lower", below), ("higher", lambda entry, other: below(other, entry))):
+        paired = [value for value, entry in entries.items() if verdicts.get(value) == "alike" and is_so(entry, default)]
+        if paired:
+            parts.append(
+                f"{' and '.join(f'{value:g}' for value in paired)} {word} on each seed's records, within their spread"
+            )
     return f"{listed}; {', '.join(parts) or 'none differs by more than the seeds do'}"
 
 

@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 
-from minilora.experiments.rank.rank_curves import FULL, Config, planned, run
-from minilora.gallery import COMMITTED, load, select
+from minilora.experiments.rank.rank_curves import FULL, Config, run, side
 
 SMALL = Config(rates=(("2", 0.005), (FULL, 1e-3)), seeds=(0,), steps=4, eval_steps=2, batch_size=4, longer=("2",))
 
@@ -22,34 +21,38 @@ def test_it_trains_what_it_says():
         assert last < first < numbers["before"] and len(entry["exact"][0]) == 2
 
 
-def test_every_method_and_seed_is_run_once_and_some_twice_as_long():
+def test_each_method_is_swept_and_run_with_every_seed_at_its_best_rate_and_some_twice_as_long():
+    """Here the best rate is half the one where the sweep starts, so that one more rate is tried beyond it."""
     config, asked = Config(), []
+    bottom = {rate / 2 for _, rate in config.rates}
 
     def fake(function, runs):
         asked.extend(runs)
         return [
-            {"before": 9.0, "parameters": 1, "curve": [{"step": r.steps, "loss": r.learning_rate, "exact": r.seed}]}
-            for r in runs
+            {
+                "before": 9.0,
+                "parameters": 1,
+                "loss": min(abs(one.learning_rate - rate) for rate in bottom),
+                "exact": 0.5,
+                "curve": [{"step": one.steps, "loss": one.learning_rate, "exact": one.seed}],
+            }
+            for one in runs
         ]
 
-    numbers = run(config, fake)
-    assert len(set(asked)) == len(asked) == 3 * (len(config.rates) + len(config.longer))
-    for method, rate in config.rates:
+    numbers, seeds = run(config, fake), len(config.seeds)
+    assert seeds == 5 and len(set(asked)) == len(asked)
+    assert len(asked) == len(config.rates) * (4 + seeds - 1) + len(config.longer) * seeds
+    for method, start in config.rates:
         entry = numbers["methods"][method]
-        assert entry["step"] == [config.steps] and entry["loss"] == [[rate]] * 3 and entry["exact"] == [[0], [1], [2]]
-    assert numbers["longer"]["1"]["step"] == [2 * config.steps]
+        assert len(entry["rates"]) == len(entry["sweep"]) == 4 and entry["rate"] == float(f"{start / 2:.3g}")
+        assert entry["step"] == [config.steps] and entry["loss"] == [[entry["rate"]]] * seeds
+        assert entry["exact"] == [[seed] for seed in config.seeds]
+    for method in config.longer:
+        longer = numbers["longer"][method]
+        assert longer["step"] == [2 * config.steps] and longer["rate"] == numbers["methods"][method]["rate"]
 
 
 def test_a_rank_acts_as_rslora_says():
-    plan = planned(Config())
-    (lora, *_), (full, *_) = plan["methods", "8"], plan["methods", FULL]
+    lora, full = side(Config(), "8", 0.004), side(Config(), FULL, 0.001)
     assert dict(lora.settings) == {"r": 8, "lora_alpha": 8, "use_rslora": True, "target_modules": "all-linear"}
     assert full.method == "full" and dict(full.settings) == {"target_modules": "all-linear"}
-
-
-def test_it_uses_the_rates_that_the_sweep_chose():
-    found = load(select(["rate_by_rank"])[0], COMMITTED)["numbers"]
-    best = {r: entry["best"]["rate"] for r, entry in found["rules"]["rsLoRA"].items()}
-    rates = dict(Config().rates)
-    assert {r: rates[r] for r in best} == best and rates[FULL] == found[FULL]["best"]["rate"]
-    assert rates["1"] > rates["2"] > rates["8"]

@@ -53,7 +53,8 @@ def test_every_value_has_a_sweep_of_its_own_around_the_defaults_best():
     small, large = numbers["knobs"]["batch"]
     assert (small["value"], large["value"], large["rates"]) == (8, 64, [0.003, 0.006, 0.012])
     assert small["epoch"] == [0.25, 0.5] and large["epoch"] == [2, 4] and numbers["default"]["epoch"] == [0.5, 1]
-    assert large["held_out"] == [[1.0] * 3] * 2 and large["train"] == [[0.1] * 3] * 2
+    seeds = len(config.seeds)
+    assert large["held_out"] == [[1.0] * seeds] * 2 and large["train"] == [[0.1] * seeds] * 2
 
 
 def test_it_trains_in_miniature():

@@ -1,6 +1,7 @@
 """The caption says what the curves say, whichever way they go."""
 
 import matplotlib
+import pytest
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -43,7 +44,23 @@ def test_ranks_that_end_together_need_no_more():
 def test_a_rank_that_gets_there_later_is_slow():
     text = verdict(numbers([0.5, 0.6, 0.7], [0.1, 0.2, 0.3], longer=[0.3, 0.4, 0.5]))
     assert text.startswith("In every seed r = 1 ends above r = 64; with twice the steps it has 0.400")
-    assert text.endswith("slower, not too small.")
+    assert text.endswith("within the seeds of r = 64 then: slower, not too small.")
+    text = verdict(numbers([0.5, 0.6, 0.7], [0.2, 0.3, 0.4], longer=[0.05, 0.08, 0.1]))
+    assert text.endswith("in every seed below r = 64 then: slower, not too small.")
+
+
+@pytest.mark.parametrize(
+    "large, words",
+    [
+        ([0.1, 0.2, 0.25], "r = 64 has 0.200, still below it in every seed."),
+        ([0.1, 0.2, 0.35], "r = 64 has 0.200, no further from it than the seeds are."),
+        ([0.6, 0.7, 0.8], "r = 64 has 0.700, above it in every seed."),
+    ],
+)
+def test_both_with_twice_the_steps_are_compared(large, words):
+    data = numbers([0.5, 0.6, 0.7], [0.1, 0.2, 0.3], longer=[0.3, 0.4, 0.5])
+    data["longer"]["64"] = curves(large, steps=(120, 240))
+    assert verdict(data).endswith("slower, not too small. With twice the steps " + words)
 
 
 def test_a_rank_that_stays_behind_is_said_to():

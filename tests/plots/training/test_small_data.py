@@ -59,6 +59,8 @@ def test_what_rises_again_is_named_and_pairs_count_less_than_ranges():
         "(the default), stands beside 0.45 held out."
     )
     assert knob_finding(data, "L2").endswith("; 0.5 lower on each seed's records, within their spread")
+    data["knobs"]["L2"] = [entry(0.45, 0.55, value=0.5)]
+    assert knob_finding(data, "L2").endswith("; 0.5 higher on each seed's records, within their spread")
 
 
 def test_better_is_better_in_every_seed():
