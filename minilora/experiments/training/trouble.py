@@ -40,8 +40,9 @@ class Faulty:
 @dataclass(frozen=True)
 class Config:
     """`rates`: of each rank at alpha = r, the best of figures/rate_by_rank.json, to two digits. `low`, `high`: rates that r = 8
-    does badly with. `warmup`: of the high rate, in steps. `wrong_target`: what alone is adapted, at the best of the
-    rates around `wrong_rate`. `budgets`: steps; `steps` is what all other runs take.
+    does badly with: slowly, and with a loss that rises above where it began. `warmup`: of the high rate, in steps.
+    `wrong_target`: what alone is adapted, at the best of the rates around `wrong_rate`. `budgets`: steps; `steps` is what all
+    other runs take.
     """
 
     task: str = "roman"
@@ -54,7 +55,7 @@ class Config:
     wrong_target: str = "k_proj"
     wrong_rate: float = 0.012
     low: float = 0.0005
-    high: float = 0.024
+    high: float = 0.1
     warmup: int = 40
     budgets: tuple[int, ...] = (40, 160, 480)
     methods: tuple[str, ...] = ("full", "LoRA", "NF4 LoRA", "LoRA, checkpointing", "NF4 LoRA, checkpointing")

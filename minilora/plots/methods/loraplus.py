@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from minilora.plots.pairs import compared
 from minilora.plots.style import HARD, INK, median
 
 LAYOUT = {"nrows": 1, "ncols": 2, "figsize": (13.5, 4.8), "width_ratios": (1.7, 1)}
@@ -75,6 +76,9 @@ def finding(by_ratio: dict[float, dict[str, Any]]) -> str:
     )
     if ratio not in apart:
         said += f"; {ratio:g} has the least median, but its seeds and plain LoRA's overlap ({_spread(best)} against {_spread(plain)})"
+    pairs = [r for r, other in by_ratio.items() if compared(other["loss"], plain["loss"]).startswith("lower")]
+    if pairs:
+        said += f"; {' and '.join(f'{r:g}' for r in pairs)} is lower with each seed, within their spread"
     ties = [r for r, other in by_ratio.items() if r not in (1.0, ratio) and min(other["loss"]) <= max(best["loss"])]
     if ties:
         said += f"; {ratio:g} is not told from {', '.join(f'{r:g}' for r in ties)} by the seeds, so which ratio is best is not settled"

@@ -5,11 +5,13 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from minilora.plots.pairs import compared
 from minilora.plots.style import EASY, GUIDE, HARD, INK, median
 
 LAYOUT = {"nrows": 2, "ncols": 2, "figsize": (14, 9)}
 SHADES = ("#0072B2", EASY, HARD)
 TICKS = (-64, -8, -1, 0, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128, 512)
+WITHIN = "within the seeds' spread"
 SIDE = 0.24  # between the starts at one place of the x axis
 
 
@@ -97,9 +99,21 @@ def _at_best(numbers):
         learned = entries[ratio]["loss"]
         words.append(
             f"from {alpha} {median(fixed):.3f} fixed and {median(learned):.3f} learned at {ratio} times the rate "
-            f"({_compared(learned, fixed)})"
+            f"({compared(learned, fixed, WITHIN)})"
         )
-    return f"Each at its own best rate, held-out loss: {', '.join(words)}.{_start_decides(numbers['starts'])}"
+    return f"Each at its own best rate, held-out loss: {', '.join(words)}.{_pairs(numbers['starts'])}{_start_decides(numbers['starts'])}"
+
+
+def _pairs(starts):
+    """Which learned alphas differ from the fixed one of the same start with each seed, though not beyond the spread."""
+    found = {"lower": [], "higher": []}
+    for alpha, entries in starts.items():
+        for ratio, entry in entries.items():
+            word = compared(entry["loss"], entries["0"]["loss"]).split()[0]
+            if ratio != "0" and word in found:
+                found[word].append(f"from {alpha} at {ratio} times the rate")
+    said = [f"{word} {' and '.join(some)}" for word, some in found.items() if some]
+    return f" With each seed, but within their spread, a learned alpha is {', '.join(said)}." if said else ""
 
 
 def _start_decides(starts):
@@ -129,7 +143,7 @@ def _at_one_rate(numbers, alpha):
         return f"At the rate {numbers['one_rate']:g} a fixed {alpha} diverges and a learned one gives {median(learned):.3f}."
     return (
         f"At one rate, {numbers['one_rate']:g}, {alpha} gives {median(fixed[alpha]):.3f} fixed and {median(learned):.3f} learned "
-        f"at {ratio} times the rate ({_compared(learned, fixed[alpha])}), where {right} gives {median(fixed[right]):.3f} fixed."
+        f"at {ratio} times the rate ({compared(learned, fixed[alpha], WITHIN)}), where {right} gives {median(fixed[right]):.3f} fixed."
     )
 
 
@@ -137,12 +151,6 @@ def _best_ratio(entries, kind):
     """The ratio, of those that learn alpha, with the least median; None if some seed diverged at each."""
     whole = {r: median(e[kind]) for r, e in entries.items() if r != "0" and None not in e[kind]}
     return min(whole, key=whole.get) if whole else None
-
-
-def _compared(one, other):
-    if max(one) < min(other):
-        return "better in every seed"
-    return "worse in every seed" if min(one) > max(other) else "within the seeds' spread"
 
 
 def _moved(entry, start):

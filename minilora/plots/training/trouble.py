@@ -4,6 +4,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from minilora.plots.pairs import compared
 from minilora.plots.style import EASY, GUIDE, HARD, INK, band, log2_axis, median
 
 LAYOUT = {"nrows": 2, "ncols": 3, "figsize": (15.5, 8.8)}
@@ -53,19 +54,19 @@ def draw_memory(ax: Axes, numbers: dict[str, Any]) -> None:
 
 
 def draw_rank_and_targets(ax: Axes, numbers: dict[str, Any]) -> None:
-    """Poor fit for want of trained parameters: more rank, more targets."""
+    """More rank, more targets, at equal steps."""
     group = numbers["rank and targets"]
     *ranks, target = group
     shades = dict(zip(ranks, ("#9ecae1", EASY, "#084594"), strict=True)) | {target: WORST}
     _draw_curves(ax, group, shades, at_rate=True)
-    ax.set_title("Poor fit: rank, targets")
+    ax.set_title("Equal steps: rank, targets")
 
 
 def draw_rate_too_low(ax: Axes, numbers: dict[str, Any]) -> None:
-    """Poor fit for want of speed: a larger alpha, a higher rate."""
+    """Slow: a larger alpha, a higher rate."""
     group = numbers["rate too low"]
     _draw_curves(ax, group, dict(zip(group, (WORST, HELPS[0], EASY), strict=True)))
-    ax.set_title("Poor fit: the rate is too low")
+    ax.set_title("The rate is too low")
 
 
 def draw_divergence(ax: Axes, numbers: dict[str, Any]) -> None:
@@ -152,16 +153,16 @@ def memory_finding(numbers: dict[str, Any]) -> str:
 
 
 def fit_finding(numbers: dict[str, Any]) -> str:
-    """Poor fit: rank, targets, rate, alpha."""
+    """Poor fit, or too slow for these steps: rank, targets, rate, alpha."""
     group, slow = numbers["rank and targets"], numbers["rate too low"]
     *ranks, target = group
     best, wrong = group["r = 8"], group[target]
     low, alpha, right = slow
     listed = ", ".join(f"{name} {_middle(group[name])}" for name in ranks)
     return (
-        f"Poor fit: {listed}; r = 8 on {target} at its best rate {wrong['rate']:g} {_middle(wrong)}, so all linear layers are "
-        f"{_beside(best, wrong)}; {low} {_middle(slow[low])}, with alpha 4 times {_middle(slow[alpha])} "
-        f"({_beside(slow[alpha], slow[low])}), {right} {_middle(slow[right])}."
+        f"At equal steps, which shows speed (where ranks end: rank_curves): {listed}; r = 8 on {target} at its best rate "
+        f"{wrong['rate']:g} {_middle(wrong)}, so all linear layers are {_beside(best, wrong)}; {low} {_middle(slow[low])}, with "
+        f"alpha 4 times {_middle(slow[alpha])} ({_beside(slow[alpha], slow[low])}), {right} {_middle(slow[right])}."
     )
 
 
@@ -208,7 +209,5 @@ def _middle(found):
 
 
 def _beside(found, other):
-    """Whether one ends lower than another in every seed."""
-    if max(end(found)) < min(end(other)):
-        return "better in every seed"
-    return "worse in every seed" if min(end(found)) > max(end(other)) else "no difference beyond the seeds"
+    """Whether one ends lower than another in every seed, or with each."""
+    return compared(end(found), end(other))

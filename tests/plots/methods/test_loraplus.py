@@ -27,6 +27,7 @@ def test_the_caption_follows_the_seeds():
         numbers([2.0, 2.1, 2.2], [1.0, 1.1, 1.2])
     )
     assert "its seeds and plain LoRA's overlap" in caption(numbers([1.1, 2.1, 2.2], [1.0, 1.1, 1.2]))
+    assert "; 16 is lower with each seed, within their spread" in caption(numbers([1.1, 2.1, 2.2], [1.0, 2.0, 2.1]))
     text = caption(numbers([1.0, 1.1, 1.2], [2.0, 2.1, 2.2]))
     assert text.startswith("No ratio beats plain LoRA") and "16: 2.100 at A 0.001" in text
 

@@ -51,6 +51,15 @@ def test_the_caption_follows_the_seeds():
     assert "A fixed 8 is better in every seed than all that were learned from another start" in text
 
 
+def test_pairs_are_told_where_the_spread_hides_them():
+    text = caption(numbers(([2.0, 2.2], [1.9, 2.1]), ([2.0, 2.2], [2.1, 2.3])))
+    assert (
+        "With each seed, but within their spread, a learned alpha is lower from 1 at 10 times and higher from 64 at 10 times."
+        in text
+    )
+    assert "With each seed" not in caption(numbers(([2.0, 2.2], [1.0, 1.4]), ([2.0, 2.2], [3.0, 3.4])))
+
+
 def test_a_fixed_alpha_that_diverges_at_the_one_rate_is_said_and_drawn():
     data = numbers(([2.0, 2.2], [1.0, 1.4]), ([2.0, 2.2], [3.0, 3.4]), at_one=[None, 2.0])
     assert "At the rate 0.006 a fixed 64 diverges and a learned one gives 2.100." in caption(data)
