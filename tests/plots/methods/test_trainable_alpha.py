@@ -54,8 +54,8 @@ def test_the_caption_follows_the_seeds():
 def test_pairs_are_told_where_the_spread_hides_them():
     text = caption(numbers(([2.0, 2.2], [1.9, 2.1]), ([2.0, 2.2], [2.1, 2.3])))
     assert (
-        "With each seed, but within their spread, a learned alpha is lower from 1 at 10 times the rate, higher from 64 at 10 times the rate."
-        in text
+        "With each seed, but within their spread, a learned alpha is lower from 1 at 10 times the rate, higher from 64 at 10 "
+        "times the rate." in text
     )
     assert "With each seed" not in caption(numbers(([2.0, 2.2], [1.0, 1.4]), ([2.0, 2.2], [3.0, 3.4])))
 
