@@ -987,7 +987,7 @@ moved = [layer.lora_B.value.any() for layer in lora_layers(model).values()]
 assert loss[-1] < 0.5 * loss[0] and all(moved)
 
 # %% [markdown]
-# **Evidence.** The lines above; [02, section 3](02_lora.ipynb) for the stuck start; figure rank_fit for too little rank.
+# **Evidence.** The lines above; [02, section 3](02_lora.ipynb) for the stuck start; figure trouble ([07, section 3](07_methods_and_hyperparameters.ipynb)) for too few layers; figure capacity ([03, section 5](03_rank.ipynb)) for too little rank.
 #
 # **They go on to ask.** The loss falls, but the answers are bad? Wrong template, wrong stop token, sampling too hot, or a metric that the loss does not see.
 #
@@ -1005,7 +1005,7 @@ loss = {rate: sorted(runs)[1] for rate, runs in zip(found["rates"], found["loss"
 assert loss[0.00424] > 1.4 * loss[0.00212]  # nats per byte, r = 64
 
 # %% [markdown]
-# **Evidence.** Figure rate_by_rank, at Q12 (three seeds). In figure trouble, at four times the best rate of r = 8, a lower rate is better in every seed; warm-up, clipping and both are not, beyond the spread.
+# **Evidence.** Figure rate_by_rank, at Q12 (three seeds). In figure trouble, r = 8 at a rate of 0.1 (its loss rises above where it began), five seeds: a lower rate halves the loss in every seed; warm-up, alone or with clipping, is lower with each seed, within their spread; clipping alone is not.
 #
 # **They go on to ask.** What does clipping do? It scales the whole gradient to a norm; with Adam it mostly damps single bad batches.
 #
@@ -1219,9 +1219,9 @@ claims = [
     [28, "out of memory: batch, 4 bits, checkpoints", "holds; which helps most depends on what fills the memory",
      f"16 texts of 128 tokens, MB counted: LoRA {mb['LoRA']:.0f}, over NF4 {mb['NF4 LoRA']:.0f}, with checkpointing {mb['LoRA, checkpointing']:.0f}, both {mb['NF4 LoRA, checkpointing']:.0f}: "
      "activations lead on the base (figure trouble), weights on 7B (figure training_memory)"],
-    [29, "poor fit: more r; no convergence: lower rate, more epochs", "holds, if the causes are kept apart",
-     f"numerals, 160 steps, 3 seeds: r = 1, 8, 64 {last['r = 1']}, {last['r = 8']}, {last['r = 64']}; k alone {last['k_proj alone']}; rate .0005 {last['rate 0.0005']}, with 4 times the alpha {last['alpha 4 times']}; too high a "
-     f"rate {last['rate 0.024']}, with warm-up and clipping {last['both']}; labels shifted twice {last['shifted twice']}; 40 and 480 steps {last['40 steps']} and {last['480 steps']}, 40 at a lower rate {last['40 steps, a quarter of the rate']} (figure trouble)"],
+    [29, "poor fit: more r; no convergence: lower rate, more epochs", "more r: for what has to be stored; slow is not full; more epochs: holds; lower rate: against divergence only",
+     f"numerals, 160 steps, 5 seeds: r = 1, 8, 64 {last['r = 1']}, {last['r = 8']}, {last['r = 64']} (speed: rank_curves); k alone {last['k_proj alone']}; rate .0005 {last['rate 0.0005']}, with 4 times the alpha {last['alpha 4 times']}; too high a "
+     f"rate {last['rate 0.1']}, with warm-up and clipping {last['both']}; labels shifted twice {last['shifted twice']}; 40 and 480 steps {last['40 steps']} and {last['480 steps']}, 40 at a lower rate {last['40 steps, a quarter of the rate']} (figure trouble)"],
 ]  # fmt: skip
 table(["claim", "what is said", "verdict", "shown by"], claims)
 
