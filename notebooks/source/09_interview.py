@@ -416,7 +416,7 @@ parts = [ops.cross_entropy(logits[i : i + 2], labels[i : i + 2])[0] for i in ran
 assert np.isclose(whole, np.mean(parts))
 
 # %% [markdown]
-# **Evidence.** Q28: what a batch costs in activations, measured. On 6,144 numerals in batches of 8 to 512, each at its own best rate, LoRA (r = 8) loses more (in nats) than full fine-tuning of the same layers by batches of 64 instead of 8, in each of three seeds; at equal steps full fine-tuning gains more from batches of 64, 128 and 256 instead of 16, in each seed, too; in 24 steps and fewer neither learns the task ([07, section 4](07_methods_and_hyperparameters.ipynb), figure batch_size).
+# **Evidence.** Q28: what a batch costs in activations, measured. On 6,144 numerals in batches of 8 to 512, each at its own best rate, LoRA (r = 8) loses more (in nats) than full fine-tuning of the same layers by batches of 64 instead of 8, in each of five seeds; at equal steps full fine-tuning gains more from batches of 64, 128 and 256 instead of 16, in each seed, too; in 24 steps and fewer neither learns the task ([07, section 4](07_methods_and_hyperparameters.ipynb), figure batch_size).
 #
 # **They go on to ask.** Does a larger batch need another rate? Usually a larger one, less than in proportion: here LoRA's best rate grew fourfold from batches of 8 to 128 and no further, and that of full fine-tuning shows no trend.
 #
@@ -1145,7 +1145,7 @@ claims = [
      f"best rates of r = 1 to 64 are {apart['alpha = r']:.1f} times apart at alpha = r, {apart['alpha = 32']:.1f} at alpha = 32"],
     [17, "q and v; too many targets overfit", "q and v are not the best; the second not here",
      f"one budget of parameters, 5 seeds: {', '.join(f'{name} {loss:.2f}' for name, loss in sorted(spent.items(), key=lambda item: item[1]))}; "
-     f"{layers['few']['n_train']} records, r = {layers['few']['r']}, 3 seeds, on new records: {', '.join(f'{name} {loss:.2f}' for name, loss in few.items())} ([10](#q10), figure target_modules)"],
+     f"{layers['few']['n_train']} records, r = {layers['few']['r']}, 5 seeds, on new records: {', '.join(f'{name} {loss:.2f}' for name, loss in few.items())} ([10](#q10), figure target_modules)"],
     [18, "freezing saves; part may be thawed", "holds", "4 numbers per trained parameter, 1 per frozen one ([11](#q11))"],
     [19, "LoRA's rate is larger", "holds", f"{min(ratios):.1f} to {max(ratios):.1f} times that of full fine-tuning of the same layers (3 seeds, 150 steps, figure rate_by_rank)"],
 ]  # fmt: skip
@@ -1199,7 +1199,7 @@ claims = [
      f"256 numerals, r = 32, 5 seeds: held-out loss (exact) after 4, 8, 16, 32 epochs {ends['epochs 4']}, {ends['epochs 8']}, {ends['default']}, {ends['epochs 32']}; full fine-tuning after 16 "
      f"{ends['full']} (figure small_data); 128 numerals at a constant rate, one seed: {min(held_out):.1f} at best, {held_out[-1]:.1f} in the end ([13](#q13))"],
     [21, "LoRA allows larger batches", "memory allows them; learning pays for them, and LoRA more, in nats, up to 64",
-     f"{large['samples']:,} numerals in batches of {', '.join(map(str, large['sizes']))}, each at its best rate, 3 seeds: held-out loss of LoRA (r = 8) {batch_loss['LoRA']}, of full fine-tuning of the "
+     f"{large['samples']:,} numerals in batches of {', '.join(map(str, large['sizes']))}, each at its best rate, 5 seeds: held-out loss of LoRA (r = 8) {batch_loss['LoRA']}, of full fine-tuning of the "
      f"same layers {batch_loss['full, same linears']} (figure batch_size); on language models LoRA Without Regret (2025) reports a gap that grows with the batch"],
     [22, "dropout .1 to .3", "not by itself: .1 changes nothing, .3 is no help; combined it can be part of a good recipe",
      f"256 numerals, 16 epochs, 5 seeds, each at its best rate: none {ends['default']}, .1 {ends['dropout 0.1']}, .3 {ends['dropout 0.3']} (figure small_data); 200 dates, many more epochs: "

@@ -26,6 +26,7 @@ LOOKS = {  # a color and a mark for each method
     "full": ("#000000", "d"),
 }
 FULL = "full, same linears"
+SAID = (1.5, 0.5)  # of the levels, those that the caption names
 LEVELS = {1.75: "#a6bddb", 1.5: "#3690c0", 1.0: "#016450", 0.5: "#000000"}  # losses of the task, and their colors
 
 
@@ -302,16 +303,17 @@ def by_size(numbers: dict[str, Any]) -> str:
     if len(rises) < 4 or FULL not in rises:
         return text
     less, more = _beside_full(rises)
+    verdict = learned_and_forgotten(equal_size(numbers, size, "loss"), rises).rpartition(": ")[2]
     return (
-        f"{text} Where |dW| / |W| is {size:g}, {_from_to(rises)}, less in every seed: {less}; more: {more}; the rank correlation of "
-        f"learned and forgotten is {learned_and_forgotten(equal_size(numbers, size, 'loss'), rises)}."
+        f"{text} Where |dW| / |W| is {size:g}, {_from_to(rises)}, less in every seed: {less}; more: {more}; of learned and forgotten: "
+        f"{verdict}."
     )
 
 
 def at_equal_learning(numbers: dict[str, Any]) -> str:
-    """Who forgot less where the task's loss was the same? For each level that full fine-tuning of the same layers reached."""
+    """Who forgot less where the task's loss was the same? For some levels, if full fine-tuning of the same layers reached them."""
     sentences = []
-    for level in LEVELS:
+    for level in SAID:
         rises = equal_learning(numbers, level)
         if FULL not in rises or len(rises) < 2:
             continue
@@ -330,7 +332,7 @@ def slower(numbers: dict[str, Any]) -> str:
             continue
         losses, rises = ([_last(numbers, name, kind, place) for place in (0, 1)] for kind in ("loss", "rise"))
         parts = [f"{name} ends with a task's loss of {_against(*losses, '{:.2f}')} and a rise of {_against(*rises)}"]
-        for level in LEVELS:
+        for level in SAID:
             both = [equal_learning(numbers, level, place).get(name) for place in (0, 1)]
             if None not in both:
                 parts.append(f"at a task's loss of {level:g}, {_against(*both)}")

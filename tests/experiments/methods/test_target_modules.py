@@ -44,8 +44,8 @@ def test_each_side_is_swept_and_run_with_all_seeds():
     for entry in numbers["targets"].values():
         assert entry["best"] == 0.008 and len(entry["loss"]) == 5 and entry["rates"] == [0.002, 0.004, 0.008, 0.016]
     for entry in numbers["few"]["targets"].values():
-        assert entry["r"] == 8 and entry["loss"] == pytest.approx([0, 0.1, 0.2])
-        assert entry["lowest"] == pytest.approx([-1, -0.9, -0.8]) and entry["train_loss"] == [0.25] * 3
+        assert entry["r"] == 8 and entry["loss"] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+        assert entry["lowest"] == pytest.approx([-1, -0.9, -0.8, -0.7, -0.6]) and entry["train_loss"] == [0.25] * 5
 
 
 def test_it_trains_in_miniature():

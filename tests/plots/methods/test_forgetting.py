@@ -98,9 +98,7 @@ def test_what_is_within_the_seeds_is_no_difference():
     assert at_equal_steps(numbers()).endswith(
         "in every seed: learned less: none; learned more: none; forgot less: none; forgot more: none."
     )
-    assert "beside full of the same layers (+1.79), less in every seed: none; more: none" in at_equal_learning(
-        numbers()
-    )
+    assert ", less in every seed: none; more: none" in at_equal_learning(numbers())
 
 
 def test_at_equal_steps_and_at_equal_learning_are_told_apart():
@@ -109,8 +107,11 @@ def test_at_equal_steps_and_at_equal_learning_are_told_apart():
     text = at_equal_steps(data)
     assert "learned less: PiSSA; learned more: DoRA; forgot less: PiSSA; forgot more: DoRA." in text
     text = at_equal_learning(data)
-    assert "loss is 1.75, which 13 methods came to, the rise is +1.04 (DoRA) to +1.84 (PiSSA); beside full" in text
-    assert "less in every seed: DoRA; more: PiSSA; where the task's loss is 1.5" in text
+    assert (
+        "loss is 1.5, which 13 methods came to, the rise is" in text
+        and "less in every seed: DoRA; more: PiSSA." in text
+    )
+    assert "loss is 1.75" not in text  # drawn, but not said
     assert "loss is 0.5" not in text  # nobody got there
 
 
@@ -172,10 +173,7 @@ def test_a_lower_rate_is_compared_at_equal_steps_and_at_equal_learning():
         "With 0.5 times its best rate LoRA, r = 8 ends with a task's loss of 0.90 instead of 0.75 (more in every"
         in lora
     )
-    assert (
-        "a rise of +1.00 instead of +2.00 (less in every seed); at a task's loss of 1.75, +0.72 instead of +1.39"
-        in lora
-    )
+    assert "a rise of +1.00 instead of +2.00 (less in every seed); at a task's loss of 1.5, +" in lora
     assert "0.75 instead of 0.75 (no difference beyond the seeds) and a rise of +3.00 instead of +2.00 (more in" in full
     assert "loss of 0.5" not in slower(data)
     data["methods"] = {name: entry() for name in NAMES}
