@@ -302,7 +302,7 @@ table(["alpha's rate", "best rate", "lowest held-out loss", "median", "highest"]
 draw("trainable_alpha")
 
 # %% [markdown]
-# There too a learned alpha changes nothing beyond the seeds' spread once each side has its own rate. What alpha *starts* at does: fixed at 64 it beats 8, and 8 beats 1, in every seed of these short runs. Learning does not bring a small alpha there. At a rate as small as is usually advised alpha stays where it was; at 100 times the rate of A and B it
+# There too a learned alpha changes nothing beyond the seeds' spread once each side has its own rate; seed by seed, one that starts at 1 and learns at 1 or 100 times the rate ends a little lower than a fixed 1, and one that starts at 64 and learns at 100 times a little higher. What alpha *starts* at does: fixed at 64 it beats 8, and 8 beats 1, in every seed of these short runs. Learning does not bring a small alpha there. At a rate as small as is usually advised alpha stays where it was; at 100 times the rate of A and B it
 # comes from 1 to between 4 and 10 and no further. Only where the rate is left at one that does not suit alpha (0.006 with alpha = 1) does learning help in every seed, and then alpha = 8 from the start helps more.
 #
 # **Which of A and B starts random, and should B learn faster?** On the base, each side at its own best rate:
@@ -314,7 +314,7 @@ draw("init")
 draw("loraplus")
 
 # %% [markdown]
-# B may learn 16 to 64 times as fast as A: 16 is better than one rate for both in every seed, 64 has the lowest median, and the seeds do not tell the two apart. At 4, 64 and 256 the seeds overlap with plain LoRA's. A's rate has to fall as the ratio grows (left); a map with too few low rates would have ended at 16.
+# B may learn 16 to 64 times as fast as A: 16 is better than one rate for both in every seed, 64 has the lowest median, and the seeds do not tell the two apart. At 4, 64 and 256 the seeds overlap with plain LoRA's, though seed by seed 64 is lower in all five. A's rate has to fall as the ratio grows (left); a map with too few low rates would have ended at 16.
 #
 # B random has the lower loss on each of five seeds' records, though the spreads overlap. Both gains are those of short runs on a small model, with the start's scale and the rate as the likely reasons; the captions say what is left open.
 #

@@ -339,7 +339,7 @@ draw("rate_by_rank")
 # %% [markdown]
 # **Evidence.** The figure above, three seeds: each rank has its own valley, LoRA's to the right of full fine-tuning's. At alpha = r the valley moves left as r grows; at a fixed alpha = 32 it stays; with rsLoRA it moves less than at alpha = r ([03, section 7](03_rank.ipynb)).
 #
-# **They go on to ask.** One rate for A and B? LoRA+ (arXiv 2402.12354) gives B about 16 times A's; on the base that was better than one rate in each of five seeds, in short runs, 64 times had the lowest median, but with 4, 64 and 256 times the seeds overlap with those of one rate (figure loraplus).
+# **They go on to ask.** One rate for A and B? LoRA+ (arXiv 2402.12354) gives B about 16 times A's; on the base that was better than one rate in each of five seeds, in short runs, 64 times had the lowest median, but with 4, 64 and 256 times the seeds overlap with those of one rate, though with 64 each is lower than its own (figure loraplus).
 #
 # **Wrong answers.** "The same as for full fine-tuning": then LoRA looks worse than it is. "Few parameters, so any rate goes": see Q40. "A small r bears high rates less": the reverse; at alpha = r the best rate of r = 1 is several times that of r = 64.
 
@@ -517,7 +517,7 @@ assert ds == 0
 assert np.allclose((5 * s * B) @ A, 5 * (s * B @ A))  # what s could do, B can do
 
 # %% [markdown]
-# **Evidence.** The lines above; on one layer a learned alpha ends where a fixed one does, to a hundredth, three seeds; on the base, from alpha = 1, 8 and 64 and at four rates of its own, within the spread of five seeds (figure trainable_alpha, in [07, section 4](07_methods_and_hyperparameters.ipynb)).
+# **Evidence.** The lines above; on one layer a learned alpha ends where a fixed one does, to a hundredth, three seeds; on the base, from alpha = 1, 8 and 64 and at four rates of its own, within the spread of five seeds; seed by seed, from 1 at 1 and 100 times the rate a little lower than fixed, from 64 at 100 times a little higher (figure trainable_alpha, in [07, section 4](07_methods_and_hyperparameters.ipynb)).
 #
 # **They go on to ask.** What does DoRA split? Magnitude and direction of each row of the weight.
 #
