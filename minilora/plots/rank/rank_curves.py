@@ -5,6 +5,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from minilora.plots.pairs import compared
 from minilora.plots.style import BOUND, INK, band, log2_axis, median
 
 LAYOUT = {"nrows": 1, "ncols": 3, "figsize": (15, 4.8), "width_ratios": (1.2, 1.2, 1)}
@@ -94,9 +95,9 @@ def verdict(numbers: dict[str, Any]) -> str:
         if min(longer[small]) <= max(loss[large]):
             where = "within the seeds of" if max(longer[small]) >= min(loss[large]) else "in every seed below"
             return (
-                f"{text}; {twice}, {where} r = {large} then: slower, not too small.{both_longer(longer, small, large)}"
+                f"{text}; {twice}, {where} r = {large} then: slower, not too small{both_longer(longer, small, large)}."
             )
-        text = f"{text}, and {twice}, still above it in every seed"
+        text = f"{text}, and {twice}, still above it in every seed{both_longer(longer, small, large)}"
         exact = exact | {small: more}
     if median(exact[small]) >= MOST:
         return f"{text}: it learns to answer nearly all, yet what is left of the loss is larger."
@@ -113,7 +114,7 @@ def both_longer(longer: dict[str, list[float]], small: str, large: str) -> str:
         where = "above it in every seed"
     else:
         where = "no further from it than the seeds are"
-    return f" With twice the steps r = {large} has {median(longer[large]):.3f}, {where}."
+    return f" (with twice the steps r = {large} has {median(longer[large]):.3f}, {where})"
 
 
 def nearly_all(numbers: dict[str, Any]) -> str:
@@ -134,10 +135,12 @@ def ended(numbers: dict[str, Any]) -> str:
     sentences = []
     for method, losses in last(numbers["longer"], "loss").items():
         before = last(numbers["methods"], "loss")[method]
+        what = f"twice the steps take it from {median(before):.3f} to {median(losses):.3f}"
+        verdict = compared(losses, before) if len(losses) == len(before) else ""
         if max(losses) < min(before):
-            sentences.append(
-                f" {label(method)} had not ended: twice the steps take it from {median(before):.3f} to {median(losses):.3f}."
-            )
+            sentences.append(f" {label(method)} had not ended: {what}.")
+        elif verdict.startswith("lower"):
+            sentences.append(f" {label(method)} had nearly ended: {what}, {verdict}.")
         else:
             sentences.append(f" {label(method)} had ended: twice the steps bring no more than its seeds differ.")
     return "".join(sentences)

@@ -52,15 +52,15 @@ def test_a_rank_that_gets_there_later_is_slow():
 @pytest.mark.parametrize(
     "large, words",
     [
-        ([0.1, 0.2, 0.25], "r = 64 has 0.200, still below it in every seed."),
-        ([0.1, 0.2, 0.35], "r = 64 has 0.200, no further from it than the seeds are."),
-        ([0.6, 0.7, 0.8], "r = 64 has 0.700, above it in every seed."),
+        ([0.1, 0.2, 0.25], "r = 64 has 0.200, still below it in every seed"),
+        ([0.1, 0.2, 0.35], "r = 64 has 0.200, no further from it than the seeds are"),
+        ([0.6, 0.7, 0.8], "r = 64 has 0.700, above it in every seed"),
     ],
 )
 def test_both_with_twice_the_steps_are_compared(large, words):
     data = numbers([0.5, 0.6, 0.7], [0.1, 0.2, 0.3], longer=[0.3, 0.4, 0.5])
     data["longer"]["64"] = curves(large, steps=(120, 240))
-    assert verdict(data).endswith("slower, not too small. With twice the steps " + words)
+    assert verdict(data).endswith(f"slower, not too small (with twice the steps {words}).")
 
 
 def test_a_rank_that_stays_behind_is_said_to():
@@ -75,7 +75,9 @@ def test_whether_it_had_ended_is_seen_by_twice_the_steps():
     assert "r = 1 had not ended: twice the steps take it from 0.600 to 0.400" in ended(
         numbers([0.5, 0.6, 0.7], [0.1], longer=[0.3, 0.4, 0.45])
     )
-    assert "had ended" in ended(numbers([0.5, 0.6, 0.7], [0.1], longer=[0.3, 0.4, 0.55]))
+    text = ended(numbers([0.5, 0.6, 0.7], [0.1], longer=[0.3, 0.4, 0.55]))
+    assert "had nearly ended: twice the steps take it from 0.600 to 0.400, lower with each seed, within" in text
+    assert "had ended: twice" in ended(numbers([0.5, 0.6, 0.7], [0.1], longer=[0.3, 0.65, 0.55]))
     assert ended(numbers([0.5], [0.1])) == ""
 
 
