@@ -1120,7 +1120,8 @@ long = numbers("rank_curves")
 ends = {
     r: np.median([run[-1] for run in found["loss"]]) for r, found in long["methods"].items()
 }
-ends["longer"] = np.median([run[-1] for run in long["longer"]["1"]["loss"]])
+twice = {r: np.median([run[-1] for run in found["loss"]]) for r, found in long["longer"].items()}
+right = {r: np.median([run[-1] for run in found["exact"]]) for r, found in long["longer"].items()}
 
 # %% tags=["rtol=0.3"]
 layers = numbers("target_modules")
@@ -1135,8 +1136,8 @@ claims = [
     [14, "small r underfits, large r nears full", "speed and capacity are two things",
      f"roman, r = 1 after {steps[0]}, {steps[1]}, {steps[2]} steps: {', '.join(f'{v:.2f}' for v in loss['1'])}; r = 64: {', '.join(f'{v:.2f}' for v in loss['64'])}; "
      f"full, same layers: {', '.join(f'{v:.2f}' for v in loss['full_linears'])} "
-     f"(3 seeds); in the end r = 1 {ends['1']:.2f} after {long['steps']}, {ends['longer']:.3f} after twice that, r = 64 {ends['64']:.3f} (figure rank_curves); "
-     f"capacity: {min(bits):.1f} to {max(bits):.1f} bits per parameter ([8](#q8))"],
+     f"(3 seeds); in the end r = 1 {ends['1']:.2f} after {long['steps']}, {twice['1']:.3f} after twice that ({right['1']:.0%} exact), r = 64 {ends['64']:.3f} and {twice['64']:.3f} ({right['64']:.0%}; 5 seeds, figure rank_curves); "
+     f"capacity: at least {min(bits):.1f} to {max(bits):.1f} bits per parameter, at two sizes ([8](#q8))"],
     [15, "smaller r at fixed alpha acts stronger", "holds",
      f"first update, r = 1 over r = 32: {first['adam', 'alpha = 32']:.1f} times with Adam, {first['adam', 'rsLoRA']:.2f} with Adam and rsLoRA, "
      f"{first['gradient descent', 'alpha = 32']:.0f} with gradient descent (3 seeds, figure rate_by_rank)"],
