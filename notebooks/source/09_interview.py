@@ -1120,8 +1120,12 @@ long = numbers("rank_curves")
 ends = {
     r: np.median([run[-1] for run in found["loss"]]) for r, found in long["methods"].items()
 }
-twice = {r: np.median([run[-1] for run in found["loss"]]) for r, found in long["longer"].items()}
-right = {r: np.median([run[-1] for run in found["exact"]]) for r, found in long["longer"].items()}
+twice = {
+    r: np.median([run[-1] for run in found["loss"]]) for r, found in long["longer"].items()
+}
+right = {
+    r: np.median([run[-1] for run in found["exact"]]) for r, found in long["longer"].items()
+}
 
 # %% tags=["rtol=0.3"]
 layers = numbers("target_modules")
