@@ -1034,13 +1034,9 @@ assert report.worst < 1e-6
 # The 29 claims that the article makes. Numbers come from the cells above, the committed figures or the runs named in the questions; where only a paper settles a claim, it is named.
 
 # %% tags=["rtol=0.3"]
-scales, rank_fit, sweep = (
-    numbers("scale_memory"),
-    numbers("rank_fit"),
-    numbers("rate_by_rank"),
-)
+names = "scale_memory", "rank_fit", "rate_by_rank", "outliers", "merge_and_switch"
+scales, rank_fit, sweep, outliers, switching = map(numbers, names)
 bins, inner = (numbers("codebooks")[key] for key in ("nf4_unevenness", "inner_half"))
-outliers = numbers("outliers")
 ten, hundred = (
     {
         code: np.median(places["outside"][outliers["sizes"].index(size)])
@@ -1059,7 +1055,6 @@ real = {
     code: f"{one['change']:+.3f} ± {one['standard_error']:.3f}" for code, one in smol.items()
 }
 full_mb, all_mb, qv_mb, checkpointed_mb = activations.values()
-switching = numbers("merge_and_switch")
 times = switching["models"]
 token = {name: each["token"] / times["base"]["token"] for name, each in times.items()}
 claims = [
