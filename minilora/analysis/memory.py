@@ -21,6 +21,7 @@ from minilora.nn.llama import Llama
 from minilora.nn.module import Module, Parameter
 from minilora.quant import get_codebook, storage_bytes
 from minilora.quant.affine import AFFINE
+from minilora.quant.codebooks import find_codebook
 
 HALF = (np.float16, "float16", np.dtype(np.float16))
 
@@ -55,7 +56,7 @@ class Setup:
                     "(stored_bytes, saved_bytes)"
                 )
         if self.code is not None and not (isinstance(self.code, str) and self.code == AFFINE):
-            get_codebook(self.code, besides=(AFFINE,))
+            find_codebook(self.code, (AFFINE,))
         object.__setattr__(self, "block_size", checks.integer("block_size", self.block_size, low=1))
         object.__setattr__(self, "double_quant", checks.boolean("double_quant", self.double_quant))
         half = isinstance(self.dtype, (str, type, np.dtype)) and self.dtype in HALF

@@ -102,9 +102,13 @@ def _build(name):
     return Codebook(name, levels, codes, bits)
 
 
-def get_codebook(code: str, *, besides: tuple[str, ...] = ()) -> Codebook:
-    """The Codebook of that name. ValueError, with the names there are, if there is none; `besides`: codes that the caller
-    takes and that have no codebook here, for the message."""
+def get_codebook(code: str) -> Codebook:
+    """The Codebook of that name. ValueError, with the names there are, if there is none."""
+    return find_codebook(code)
+
+
+def find_codebook(code: str, besides: tuple[str, ...] = ()) -> Codebook:
+    """`get_codebook` for a caller that takes other codes as well, `besides`, which its error is to name."""
     if not isinstance(code, str) or (code not in _FIXED and not re.fullmatch(r"nf[2-8]", code)):
         names = [*_FIXED, *besides, *(f"nf{b}" for b in range(2, 9))]
         raise ValueError(f"code must be one of {', '.join(map(repr, sorted(names)))}, got {checks.shown(code)}")

@@ -8,7 +8,7 @@ import numpy as np
 from minilora import checks
 from minilora.quant.affine import AFFINE, AFFINE_BOOK, dequantize_affine, quantize_affine
 from minilora.quant.blockwise import dequantize_blocks, packed_size, quantize_blocks, unpack
-from minilora.quant.codebooks import Codebook, get_codebook
+from minilora.quant.codebooks import Codebook, find_codebook
 from minilora.quant.double import SCALE_BLOCK_SIZE, SCALE_MAPS, QuantizedScales, check_float32, quantize_scales
 
 LARGEST_BLOCK = 2**31 - 1  # values: any larger block would be the whole of any array that fits in memory
@@ -142,7 +142,7 @@ def quantize(
 
 def _book(code: str) -> Codebook:
     """The codebook of a code, that of affine int4 among them. ValueError, with all the names, for another."""
-    return AFFINE_BOOK if isinstance(code, str) and code == AFFINE else get_codebook(code, besides=(AFFINE,))
+    return AFFINE_BOOK if isinstance(code, str) and code == AFFINE else find_codebook(code, (AFFINE,))
 
 
 def storage_bytes(
