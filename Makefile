@@ -75,6 +75,8 @@ coverage: $(VENV)/ready-coverage
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --append --quiet || true
+	$(BIN)/coverage json --quiet -o .coverage_report.json
+	$(BIN)/python tools/coverage_page.py .coverage_report.json
 	$(BIN)/coverage report
 
 badcalls: $(VENV)/ready-test
@@ -156,7 +158,7 @@ $(VENV)/ready-dev: $(VENV)/ready
 	@touch $@
 
 $(VENV)/ready-coverage: $(VENV)/ready
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test,coverage]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test,notebooks,hf,cluster,coverage]"
 	@touch $@
 
 $(VENV)/ready-mutants: $(VENV)/ready
