@@ -86,6 +86,7 @@ def _answer(opened, decoder, template, messages, args, rng):
     limit = model.config.max_position_embeddings
     wanted = min(args.max_new_tokens, limit // 2)  # more would cost every earlier turn, however short the answer is
     system = [] if args.system is None else [Message("system", args.system)]
+    before = len(messages)
     while True:
         ids = template.conversation([*system, *messages], tokenizer)
         room = limit - len(ids) + 1
@@ -96,6 +97,9 @@ def _answer(opened, decoder, template, messages, args, rng):
         raise ValueError(
             f"a message must leave room for an answer in {limit} positions, got {len(ids)} tokens; shorten it"
         )
+    if dropped := before - len(messages):
+        # not on stdout, which holds the answers alone where it is a pipe
+        print(f"(left out the oldest {dropped} turns, for the model reads at most {limit} tokens)", file=sys.stderr)
     taken = 0
 
     def tokens():

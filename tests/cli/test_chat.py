@@ -46,6 +46,15 @@ def test_old_turns_are_left_out_where_there_is_no_room(talk):
     assert code == 2 and "leave room for an answer in 150 positions" in said
 
 
+def test_turns_that_are_left_out_are_counted(talk, monkeypatch):
+    monkeypatch.setattr("minilora.cli.chat.stream", lambda *a, **k: iter([np.array([200])]))
+    assert talk("Hi!\nYes\n")[2] == ""
+    lines = ["Hi!", "Yes", "z" * 100, "No", "Hm."]  # beside the third there is room for nothing else
+    code, _, said = talk("".join(line + "\n" for line in lines))
+    remarks = [f"(left out the oldest {n} turns, for the model reads at most 150 tokens)" for n in (4, 2)]
+    assert code == 0 and said.splitlines() == remarks
+
+
 @pytest.mark.parametrize("new_tokens", [4, 75, 76, 200, 10**6])
 def test_turns_are_kept_however_long_an_answer_may_be(talk, chat_model, monkeypatch, new_tokens):
     read, asked = [], []
