@@ -105,16 +105,16 @@ def causal_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> tuple[np.nd
         s -= top[heads, :, rows]
         return np.exp(s, out=s)
 
-    def forward(heads):
-        for n, rows, seen in blocks:
-            e = exponentials(heads, n, rows, seen, forward=True)
-            sums = e.sum(axis=1, keepdims=True, out=total[heads, :, rows])
-            np.matmul(e.swapaxes(-1, -2), v[heads, :seen], out=y[heads, rows])
-            y[heads, rows] /= sums.swapaxes(-1, -2)
-            if kept is not None:
-                kept[heads.start, rows.start] = e
+    def forward(part):
+        heads, (n, rows, seen) = part
+        e = exponentials(heads, n, rows, seen, forward=True)
+        sums = e.sum(axis=1, keepdims=True, out=total[heads, :, rows])
+        np.matmul(e.swapaxes(-1, -2), v[heads, :seen], out=y[heads, rows])
+        y[heads, rows] /= sums.swapaxes(-1, -2)
+        if kept is not None:
+            kept[heads.start, rows.start] = e
 
-    in_threads(forward, groups)
+    in_threads(forward, [(heads, block) for block in blocks for heads in groups])
 
     def backward(dy):
         dyt = _queries_first(dy, K)
@@ -180,12 +180,25 @@ def _future(n, G, dtype):
 
 
 def rope(x: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> tuple[np.ndarray, Callable]:
-    """`nn.rope.rope`, some rows of the batch at a time.    x, y: (B, H, T, d)   cos, sin: (T, d/2)"""
-    blocks = pieces(len(x), max(1, VALUES // max(1, x[0].size)))
+    """`nn.rope.rope`, some texts of the batch at a time, of a single one some positions.
+
+    x, y: (B, H, T, d)   cos, sin: (T, d/2)
+    """
+    (B, H, T, d), whole = x.shape, slice(None)
+    if B > 1:
+        blocks = [(texts, whole) for texts in pieces(B, max(1, VALUES // max(1, H * T * d)))]
+    else:
+        blocks = [(whole, positions) for positions in pieces(T, max(1, VALUES // (H * d)))]
 
     def rotated(x, sin):
         y = np.empty(x.shape, x.dtype)
-        in_threads(lambda rows: rotate(x[rows], cos, sin, out=y[rows]), blocks)
+
+        def of(block):
+            texts, positions = block
+            part = texts, whole, positions
+            rotate(x[part], cos[positions], sin[positions], out=y[part])
+
+        in_threads(of, blocks)
         return y
 
     def backward(dy):

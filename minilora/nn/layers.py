@@ -139,12 +139,15 @@ class Linear(LinearFace):
 def project(x: np.ndarray, *layers: LinearFace, rng: np.random.Generator | None = None) -> tuple[np.ndarray, Callable]:
     """x through one linear layer or several, their outputs side by side.    x: (..., in)   y: (..., sum of out)
 
-    One product where each layer is one and x has rows enough to pay for joining the weights; else layer by layer.
+    One product where each layer is one and x has rows enough to pay for joining the weights; else layer by layer, plain
+    layers each straight into its columns of y.
     """
     if _is_one_product(x, layers, rng):
         return _product(x, layers), _product_backward(x, layers)
     if len(layers) == 1:
         return layers[0](x, rng=rng)
+    if all(type(layer) is Linear for layer in layers):
+        return _side_by_side(x, layers)
     parts, backwards = zip(*(layer(x, rng=rng) for layer in layers), strict=True)
     y = np.concatenate(parts, axis=-1)
     del parts  # the closure must not hold them
@@ -172,6 +175,26 @@ def _product(x, layers):
     check_input("x", x, layers[0].in_features, layers[0].dtype)
     x2, weight = x.reshape(-1, x.shape[-1]), _joined_weight(layers)
     return fast.matmul(x2, weight.T).reshape(*x.shape[:-1], -1)
+
+
+def _side_by_side(x, layers):
+    check_input("x", x, layers[0].in_features, layers[0].dtype)
+    shape, x2, columns = x.shape, x.reshape(-1, x.shape[-1]), list(_columns(layers))
+    y = np.empty((len(x2), columns[-1].stop), x.dtype)
+    fast.products(*((x2, layer.weight.value.T, y[:, part]) for layer, part in zip(layers, columns, strict=True)))
+    kept = x2 if any(layer.learns for layer in layers) else None
+    del x, x2
+
+    def backward(dy):
+        dy2, dx = dy.reshape(-1, dy.shape[-1]), 0
+        # x goes into each      =>  dx is the sum of what comes back from each
+        for layer, part in zip(layers, columns, strict=True):
+            dx = dx + fast.matmul(dy2[:, part], layer.weight.value)
+            if kept is not None:
+                layer.learn(kept, dy2[:, part])
+        return dx.reshape(shape)
+
+    return y.reshape(*shape[:-1], -1), backward
 
 
 def _product_backward(x, layers):

@@ -96,8 +96,10 @@ def test_swiglu(check, rng, cut):
     check(fast.swiglu, gate_up)
 
 
-def test_rope(check, rng, cut):
-    x, dy = rng.standard_normal((2, 3, 2, 5, 6))
+@pytest.mark.parametrize("texts", [1, 3])
+def test_rope(check, rng, cut, texts):
+    """A batch is cut by its texts, a single text by its positions."""
+    x, dy = rng.standard_normal((2, texts, 2, 5, 6))
     cos, sin = rope.rope_table(5, 6, 1e4, x.dtype)
     y, backward = fast.rope(x, cos, sin)
     plain, plain_backward = rope.rope(x, cos, sin)
