@@ -425,12 +425,13 @@ def load_adapter_file(path):
 
 # What a file may say beside what the sound one does.
 GGUF_FIELDS = ("llama.rope.scaling.type", "llama.rope.scaling.factor", "llama.rope.scaling.finetuned", "llama.new")
+GGUF_FIELDS += ("llama.rope.scaling.original_context_length",)
 GGUF_FIELDS += ("tokenizer.chat_template", "general.alignment", "general.name")
-GGUF_FIELDS += tuple(
-    f"tokenizer.ggml.{name}" for name in ("model", "pre", "scores", "merges", "add_space_prefix", "padding_token_id")
-)
+GGUF_TOKENIZER = ("model", "pre", "scores", "merges", "add_bos_token", "add_space_prefix")
+GGUF_TOKENIZER += ("padding_token_id", "seperator_token_id")
+GGUF_FIELDS += tuple(f"tokenizer.ggml.{name}" for name in GGUF_TOKENIZER)
 CONFIG_FIELDS = ("rope_scaling", "rope_parameters", "partial_rotary_factor", "quantization_config", "hidden_act", "new")
-TOKENIZER_FIELDS = ("chat_template", "bos_token", "eos_token", "pad_token", "sep_token", "unk_token")
+TOKENIZER_FIELDS = ("chat_template", "add_bos_token", "bos_token", "eos_token", "pad_token", "sep_token", "unk_token")
 ADAPTER_FIELDS = ("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "rank_pattern", "new")
 ADAPTER_FIELDS += ("alpha_pattern", "init_lora_weights", "eva_config", "modules_to_save", "num_virtual_tokens")
 

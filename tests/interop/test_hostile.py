@@ -8,6 +8,9 @@ import pytest
 from hostile import DAMAGED, FOLDERS, FORMATS, RETYPED, fuzz, open_gguf, sound_gguf
 from mutations import retype_gguf, retype_json
 
+from minilora.interop.gguf_llama import KEYS
+from minilora.interop.tokenizer import gguf_tokenizer
+
 FIXED = (
     2**18
 )  # bytes of Python's own objects, however small the file: a regular expression of 1,000 characters has 2**17
@@ -31,6 +34,22 @@ def test_a_field_of_another_type_is_read_or_refused(name):
     outcome = fuzz(name, 25, seed=1, types=True)
     assert set(outcome["verdicts"]) <= {"sound", "refused"} and outcome["verdicts"]["refused"] > 2
     assert outcome["beyond"] < FIXED
+
+
+@pytest.mark.parametrize("name", ["model.gguf", "sentencepiece.gguf"])
+def test_every_key_that_is_read_may_take_another_type(name, tmp_path):
+    prepare, *_, fields = FOLDERS[name]
+    prepare(tmp_path)
+    read = {f"llama.{key}" for key in KEYS}
+
+    class Metadata(dict):
+        def get(self, key, default=None):
+            read.add(key)
+            return super().get(key, default)
+
+    metadata = Metadata(open_gguf(tmp_path / name).metadata)
+    gguf_tokenizer(metadata, name)
+    assert read <= {*metadata, *fields}
 
 
 def test_a_crash_and_a_warning_are_told(monkeypatch):
