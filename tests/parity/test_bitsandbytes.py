@@ -9,7 +9,8 @@ functional = pytest.importorskip("bitsandbytes.functional")
 from minilora.interop.bitsandbytes import from_bitsandbytes, to_bitsandbytes  # noqa: E402
 from minilora.quant import quantize, quantize_scales, scale_map  # noqa: E402
 
-SHAPES = [(256, 256), (37, 53), (5,), (64,), (3, 4096), (1,), (63, 65)]
+SHAPES = [(256, 256), (37, 53), (5,), (64,), (3, 4096), (1,), (63, 65), (48, 48)]
+AVX512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 
 def values(kind, shape):
@@ -34,11 +35,43 @@ def test_packed_codes_and_absmax_bit_for_bit(code, block_size, kind):
 
 @pytest.mark.parametrize("code", ["nf4", "fp4"])
 def test_dequantized_values(code):
-    # Only where the last axis holds whole blocks: elsewhere bitsandbytes' AVX-512 path is wrong.
+    # Only where the last axis holds whole blocks: see the next tests for others.
     w = values("normal", (128, 128))
     packed, state = functional.quantize_4bit(torch.tensor(w), blocksize=64, quant_type=code)
     theirs = functional.dequantize_4bit(packed, state).numpy()
     np.testing.assert_allclose(quantize(w, code).dequantize(), theirs, rtol=3e-7)
+
+
+def rows_of_other_lengths(code, shape):
+    """(our tensor, their packed codes and state), of rows that are not a whole number of blocks of 64."""
+    w = values("normal", shape)
+    return quantize(w, code, block_size=64), *functional.quantize_4bit(torch.tensor(w), blocksize=64, quant_type=code)
+
+
+@pytest.mark.parametrize("code", ["nf4", "fp4"])
+@pytest.mark.parametrize("shape", [(48, 48), (128, 96), (3, 80)])
+def test_a_block_may_end_within_a_row(code, shape):
+    q, packed, state = rows_of_other_lengths(code, shape)
+    assert q.packed.tobytes() == packed.numpy().tobytes() and q.scales.tobytes() == state.absmax.numpy().tobytes()
+    # What the bytes mean, by their own map: the first code in the upper half, blocks of 64 across the ends of rows.
+    raw = packed.numpy().ravel()
+    codes = np.stack([raw >> 4, raw & 15], axis=1).ravel()
+    absmax = np.repeat(state.absmax.numpy(), 64)[: codes.size]
+    np.testing.assert_array_equal(q.dequantize().ravel(), state.code.numpy()[codes] * absmax)
+
+
+@pytest.mark.skipif(not AVX512, reason="only bitsandbytes' AVX-512 path is wrong")
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="bitsandbytes 0.50.2 takes the scales of other blocks where a row ends within one. If this passes, it was "
+    "mended: drop this mark, and compare all shapes in the tests that now leave out rows of other lengths",
+)
+@pytest.mark.parametrize("code", ["nf4", "fp4"])
+@pytest.mark.parametrize("shape", [(48, 48), (128, 96), (3, 80)])
+def test_bitsandbytes_decodes_a_block_that_ends_within_a_row(code, shape):
+    q, packed, state = rows_of_other_lengths(code, shape)
+    np.testing.assert_allclose(functional.dequantize_4bit(packed, state).numpy(), q.dequantize(), rtol=3e-7)
 
 
 def test_dynamic_map_bit_for_bit():
@@ -69,7 +102,7 @@ def test_state_dicts_byte_for_byte(code, nested, shape):
     for name, array in theirs.items():
         assert (ours[name].dtype, ours[name].shape) == (array.dtype, array.shape)
         assert ours[name].tobytes() == array.tobytes()
-    if shape[-1] % 64 == 0:  # elsewhere bitsandbytes' AVX-512 path is wrong
+    if shape[-1] % 64 == 0:  # elsewhere bitsandbytes' AVX-512 path is wrong, see above
         expected = functional.dequantize_4bit(packed, state).numpy().reshape(shape)
         np.testing.assert_allclose(q.dequantize(), expected, rtol=3e-7, atol=1e-7)
 
