@@ -413,7 +413,24 @@ print(f"the largest weight of that matrix: {mini['largest_of_it']:.0f} times the
 # apply_lora(model, lora, rng=np.random.default_rng(0))
 # ```
 #
-# How much memory that takes can be computed beforehand, from the shapes alone:
+# How much memory does that take? With the libraries one counts in the model that is loaded; here a formula needs the shapes alone:
+#
+# ```python
+# weights = model.get_memory_footprint(return_buffers=False)                # bitsandbytes, PEFT
+# for p in model.parameters():
+#     if hasattr(p, "quant_state"):                                         # add the scales
+#         state = p.quant_state
+#         weights += state.absmax.nbytes + state.state2.absmax.nbytes + state.offset.nbytes
+# gradients = sum(p.nbytes for p in model.parameters() if p.requires_grad)
+# moments = 2 * gradients                                                   # of AdamW
+#
+# from minilora.analysis import Setup, gradient_bytes, optimizer_bytes, weight_bytes  # minilora
+# setup = Setup(model.config, lora=lora, code="nf4", double_quant=True)
+# weights, gradients = weight_bytes(setup), gradient_bytes(setup)
+# moments = optimizer_bytes(setup)
+# ```
+#
+# The sums are equal to the byte. Activations depend on how each operation is written: on a GPU one runs a step and asks `torch.cuda.max_memory_allocated()`; `activation_bytes` counts those of this library. So for SmolLM2:
 
 # %%
 lora = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear")

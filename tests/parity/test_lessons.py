@@ -27,6 +27,7 @@ from ggufs import write_gguf  # noqa: E402
 
 from minilora import Llama, LlamaConfig, generate  # noqa: E402
 from minilora.adapters import QuantizedLinear, linear_paths  # noqa: E402
+from minilora.analysis import stored_bytes  # noqa: E402
 from minilora.interop import load_gguf, save_llama  # noqa: E402
 from minilora.interop.blocks import q4_1  # noqa: E402
 
@@ -233,6 +234,15 @@ def test_preparing_and_adapting(steps):
     assert sorted(tuple(p.shape) for p in theirs.values()) == sorted(p.value.shape for p in ours.values())
     assert f"{sum(p.size for p in ours.values()):,}" in step.they_print
     assert all(layer.weight.quant_state.nested for layer in in_four_bits(step.theirs["model"]).values())
+
+
+def test_the_memory_of_a_qlora_run(steps):
+    step = steps("weight_bytes(")
+    for name in ("weights", "gradients", "moments"):
+        assert step.theirs[name] == step.ours[name], name
+    assert step.ours["weights"] == stored_bytes(step.ours["model"])
+    trained = [p for p in step.ours["model"].parameters() if p.trainable]
+    assert step.ours["gradients"] == sum(p.value.nbytes for p in trained) > 0
 
 
 def test_rows_and_training(steps):
