@@ -1,12 +1,14 @@
 """What a run depends on: a checkpoint keeps it, and a run resumes only from a checkpoint of its own."""
 
 import hashlib
+import inspect
 import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
-from types import CodeType
+from numbers import Integral, Real
+from types import CodeType, MemberDescriptorType
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,8 @@ def conditions_of(model: Module, optimizer: Any, batches: Callable, evaluate: Ca
     settings, the training data in their order, the held-out data. Data say what they are by a `fingerprint()`; those
     that do not are known by their first two batches, and a checkpoint adds those around it (`batches_around`). An
     `evaluate` without one is known by its name and its own code: not by what that code calls, nor by the data that it
-    holds or reads. Of an optimizer, its class's name, betas, eps and groups count, and nothing else.
+    holds or reads. Of an optimizer, its class's name, betas, eps, groups and every setting of its own count (see
+    `_optimizer_settings`), and nothing else.
     """
     parameters = {name: p for name, p in model.named_parameters() if p.trainable}
     name = active_adapter(model)
@@ -122,8 +125,39 @@ def _optimizer(optimizer: Any, parameters: dict[str, Parameter]) -> dict[str, An
         | {"params": [names[id(p)] for p in group["params"]]}
         for group in optimizer.groups
     ]
+    return {"class": type(optimizer).__name__, **_optimizer_settings(optimizer), "groups": groups}
+
+
+def _optimizer_settings(optimizer: Any) -> dict[str, Any]:
+    """Betas, eps, and the other public attributes that are a number, text, boolean or None, or a tuple of these.
+
+    Properties are not read. What `state()` holds under the same name, as AdamW's `steps`, comes back with the state.
+    """
     settings = {name: getattr(optimizer, name) for name in ("betas", "eps") if hasattr(optimizer, name)}
-    return {"class": type(optimizer).__name__, **settings, "groups": groups}
+    kept_there = {name for name, value in optimizer.state().items() if np.ndim(value) == 0}
+    for name in (name for name in dir(optimizer) if not name.startswith("_") and name not in kept_there):
+        value = inspect.getattr_static(optimizer, name)
+        if isinstance(value, MemberDescriptorType):  # one of __slots__
+            value = getattr(optimizer, name, None)
+        with suppress(TypeError):
+            settings.setdefault(name, _plain(value))
+    return settings
+
+
+def _plain(value: Any) -> Any:
+    """A simple value with numbers of Python's own kinds; TypeError for any other value."""
+    match value:
+        case None | bool() | str():
+            return value
+        case np.bool_():
+            return bool(value)
+        case Integral():
+            return int(value)
+        case Real():
+            return float(value)
+        case tuple():
+            return tuple(_plain(item) for item in value)
+    raise TypeError(f"expected a simple value, got {checks.shown(value)}")
 
 
 def _data(batches: Callable, steps: int) -> Any:

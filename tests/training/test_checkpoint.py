@@ -31,6 +31,23 @@ class Other(AdamW):
     """An optimizer of one's own."""
 
 
+class Momentum(AdamW):
+    """Another, with settings of its own: some on the object, one on the class, one in a slot, one behind a property."""
+
+    __slots__ = ("window",)
+    dampening = np.float32(0.5)
+
+    def __init__(self, *args, rest=0, **settings):
+        super().__init__(*args, **settings)
+        self.momentum, self.nesterov, self.window, self.clip = 0.9, np.bool_(False), (1, "x"), None
+        self._private, self.arrays, self.sizes = rest, np.array([rest]), [rest]
+        self.steps = rest  # in the state
+
+    @property
+    def lr(self):
+        return self.groups[0]["lr"] * (1 + self._private)
+
+
 SMALL = LlamaConfig(
     vocab_size=37, hidden_size=24, intermediate_size=40, num_hidden_layers=2, max_position_embeddings=32
 )
@@ -193,6 +210,49 @@ def test_the_same_conditions_resume(saved, tmp_path):
     for name, array in everything(whole).items():
         np.testing.assert_array_equal(everything(resumed)[name], array)
     assert (tmp_path / "run" / "checkpoint.npz").read_bytes() == (tmp_path / "whole" / "checkpoint.npz").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"momentum": 0.5}, "optimizer.momentum was 0.9, is 0.5"),
+        ({"nesterov": True}, "optimizer.nesterov was False, is True"),
+        ({"window": (2, "x")}, "optimizer.window.0 was 1, is 2"),
+        ({"window": (1,)}, "optimizer.window.1 was 'x', is absent"),
+        ({"window": "x"}, "optimizer.window.0 was 1, is absent; optimizer.window.1 was 'x', is absent"),
+        ({"dampening": 0.25}, "optimizer.dampening was 0.5, is 0.25"),
+        ({"clip": 1}, "optimizer.clip was None, is 1"),
+        ({"foreach": True}, "optimizer.foreach was absent, is True"),
+    ],
+)
+def test_settings_of_an_optimizer_of_ones_own(tmp_path, change, named):
+    kept = conditioned(tmp_path, optimizer=Momentum)
+    at_step(kept, 1, kept.stop).train()
+
+    def made(*args, **settings):
+        optimizer = Momentum(*args, **settings)
+        for name, value in change.items():
+            setattr(optimizer, name, value)
+        return optimizer
+
+    trainer = conditioned(tmp_path, optimizer=made)
+    before = everything(trainer)
+    with pytest.raises(CheckpointError, match=f"belongs to another run: {re.escape(named)}"):
+        trainer.train()
+    for name, array in everything(trainer).items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_what_is_no_setting_of_an_optimizer_may_change(tmp_path):
+    kept = conditioned(tmp_path / "run", optimizer=Momentum)
+    at_step(kept, 1, kept.stop).train()
+    resumed = conditioned(tmp_path / "run", optimizer=partial(Momentum, rest=7))
+    assert resumed.train() == conditioned(tmp_path / "whole", optimizer=Momentum).train()
+
+
+def test_settings_of_adamw_are_those_of_earlier_checkpoints(saved):
+    _, metadata = storage.load_arrays(saved / "checkpoint.npz")
+    assert metadata["conditions"]["optimizer"].keys() == {"class", "betas", "eps", "groups"}
 
 
 def test_all_mismatches_are_named_at_once(saved):
