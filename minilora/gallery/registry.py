@@ -90,6 +90,7 @@ FIGURES = (
     Figure("methods", "forgetting", "Does what learns less forget less?"),
     Figure("methods", "trainable_alpha", "Does it pay to learn alpha?"),
     Figure("training", "training_memory", "Where does the memory of training go?", fast=True),
+    Figure("rank", "rate_by_steps", "Which learning rate suits which number of steps?"),
     Figure("rank", "rank_curves", "Does the hard task need more rank, or more steps?"),
     Figure("rank", "capacity", "How many bits does an adapter hold?"),
     Figure("training", "finetune_defaults", "With which settings are 200 records enough?"),

@@ -87,7 +87,7 @@ def rate_by_rank(item):
 
 
 def capacity(item):
-    return {"bits": 1.0, "known": 0.5}
+    return {"loss": 1.0, "bits": 1.0, "known": 0.5}
 
 
 def finetune_defaults(item):

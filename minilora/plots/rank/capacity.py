@@ -43,12 +43,11 @@ def caption(numbers: dict[str, Any]) -> str:
     how = "about in proportion to its parameters" if level < 1.25 else "not in proportion to its parameters"
     sizes = " and ".join(f"{found['parameters']:,}" for found in numbers["ranks"].values())
     count = {2: "two", 3: "three"}.get(len(most), len(most))
-    where = ""
     last = [found["bits"][-2:] for found in numbers["ranks"].values()]
     end = ", still rising there in every seed" if all(max(before) < min(most) for before, most in last) else ""
     if all(median(found["bits"][-1]) < most[r] for r, found in numbers["ranks"].items()):
-        end, where = f", {_fewer(numbers)}", " (where training falls short)"
-    highest = all(found["rate"] == max(found["rates"]) for found in numbers["ranks"].values())
+        end = f", {_fewer(numbers)}"
+    rates = [rate for found in numbers["ranks"].values() for rate in found["rate"]]
     return (
         f"An adapter stores at least {', '.join(f'{bits:.2f} (r = {r})' for r, bits in most.items())} bits per trainable parameter "
         f"(the largest medians; {min(spread):.2f} to {max(spread):.2f} over ranks and seeds), {how} at {count} sizes ({sizes}), "
@@ -56,9 +55,8 @@ def caption(numbers: dict[str, Any]) -> str:
         f"With {numbers['offered'][0]:g} offered {median(first['known'][0]):.0%} of the values are given right at r = "
         f"{next(iter(numbers['ranks']))}, with {numbers['offered'][-1]:g} {median(first['known'][-1]):.0%}. Bits are pairs times (8 - "
         f"cross-entropy in bits); keys of two random bytes, values of one; LoRA on all linear layers of a frozen random network of two "
-        f"layers, 32 wide; {len(first['bits'][0])} seeds, {numbers['steps']:,} steps on all pairs. At every offer the rate is the one of "
-        f"{', '.join(map(str, first['rates']))} that stored most at the largest offer{where} with one other seed"
-        f"{' (the highest of them)' if highest else ''}: rates chosen offer by offer, more of them or more steps may store more, and a "
+        f"layers, 32 wide; {len(first['bits'][0])} seeds, {numbers['steps']:,} steps on all pairs. Each rank has at each offer the rate "
+        f"that stored most in a sweep with one other seed ({min(rates):.2g} to {max(rates):.2g}). More steps may store more, and a "
         "pretrained base may store otherwise."
     )
 

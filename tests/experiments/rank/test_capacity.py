@@ -5,8 +5,9 @@ import pytest
 
 from minilora.data.records import IGNORED
 from minilora.experiments.rank.capacity import Config, Run, adapted, drawn_pairs, pairs, parameters, run, shape, store
+from minilora.training import DivergenceError, Trainer
 
-SMALL = Run(r=2, pairs=8, rate=0.02, seed=0, steps=60, hidden_size=16, layers=1)
+SMALL = Run(r=2, pairs=8, learning_rate=0.02, seed=0, steps=60, hidden_size=16, layers=1)
 
 
 def test_keys_are_all_different_and_only_the_value_counts():
@@ -23,7 +24,7 @@ def test_what_fits_is_stored_and_no_more_than_was_offered():
 
 def test_nothing_is_stored_by_chance():
     """One step at a tiny rate: worse than guessing, which counts as nothing."""
-    assert store(Run(r=1, pairs=64, rate=1e-6, seed=0, steps=1, hidden_size=16, layers=1))["bits"] == 0
+    assert store(Run(r=1, pairs=64, learning_rate=1e-6, seed=0, steps=1, hidden_size=16, layers=1))["bits"] == 0
 
 
 def test_an_offer_is_counted_in_bits_per_parameter():
@@ -34,10 +35,23 @@ def test_an_offer_is_counted_in_bits_per_parameter():
         assert parameters(config, r) == trained and pairs(config, r, 2.0) * 8 == pytest.approx(2 * trained, abs=4)
 
 
-def test_the_best_rate_is_used_for_all_offers():
-    def fake(function, runs):
-        return [{"bits": 100.0 * run.rate * parameters(config, run.r), "known": 1.0} for run in runs]
+def test_training_that_diverged_stores_nothing_and_has_no_loss(monkeypatch):
+    def diverge(self):
+        raise DivergenceError("loss is nan")
 
-    config = Config(ranks=(1,), offered=(1.0, 2.0), rates=(0.01, 0.02), hidden_size=16, layers=1)
+    monkeypatch.setattr(Trainer, "train", diverge)
+    assert store(SMALL) == {"loss": None, "bits": 0.0, "known": 0.0}
+
+
+def test_every_offer_has_a_rate_of_its_own():
+    """The more is offered, the lower is the best rate of this fake."""
+
+    def fake(function, runs):
+        return [{"loss": abs(run.learning_rate * run.pairs - 4), "bits": 8.0, "known": run.seed} for run in runs]
+
+    config = Config(ranks=(1, 2), offered=(1.0, 2.0), rate=0.1, factor=2.0, seeds=(0, 1), hidden_size=16, layers=1)
     found = run(config, fake)["ranks"]["1"]
-    assert found["rate"] == 0.02 and found["bits"] == [[2.0] * len(config.seeds)] * 2 and len(found["pairs"]) == 2
+    assert found["pairs"] == [38, 77] and found["rate"] == [0.1, 0.05]
+    assert found["rates"] == [[0.05, 0.1, 0.2], [0.025, 0.05, 0.1, 0.2]]
+    assert found["sweep"][0] == pytest.approx([abs(rate * 38 - 4) for rate in (0.05, 0.1, 0.2)])
+    assert found["known"] == [[0, 1], [0, 1]] and found["bits"][0] == [8.0 / found["parameters"]] * 2

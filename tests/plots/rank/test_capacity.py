@@ -7,8 +7,7 @@ def made_up(*most):
     ranks = {
         str(r): {
             "parameters": 100 * r,
-            "rates": [0.1],
-            "rate": 0.1,
+            "rate": [0.1, 0.1],
             "bits": [[0.9] * 3, [bits] * 3],
             "known": [[1.0] * 3, [0.3] * 3],
         }
@@ -23,17 +22,10 @@ def test_equal_bits_are_a_capacity_per_parameter():
     assert "about in proportion to its parameters at two sizes (100 and 200)" in text
 
 
-def test_where_and_by_how_many_seeds_the_rate_was_chosen():
+def test_which_rates_the_sweeps_chose():
     data = made_up(2.0, 2.1)
-    for found in data["ranks"].values():
-        found["rates"] = [0.1, 0.2]
-    text = caption(data)
-    assert "the one of 0.1, 0.2 that stored most at the largest offer with one other seed: rates" in text
-    for found in data["ranks"].values():
-        found["rate"] = 0.2
-        found["bits"] = [[1.9] * 3, [1.2, 1.1, 0.0]]
-    text = caption(data)
-    assert "at the largest offer (where training falls short) with one other seed (the highest of them)" in text
+    data["ranks"]["2"]["rate"] = [0.1, 0.05]
+    assert "the rate that stored most in a sweep with one other seed (0.05 to 0.1)" in caption(data)
 
 
 def test_unequal_bits_are_not():
