@@ -16,18 +16,18 @@ FULL = ("full_linears", "full")
 @dataclass(frozen=True)
 class Config:
     """`budgets`: numbers of steps; each is a run of its own, whose rate falls to zero at its end. `rates`: of each method ("1" to
-    "64": LoRA's rank at alpha = r; see `one_run`) the best of figures/rate_by_rank.json."""
+    "64": LoRA's rank at alpha = r; see `one_run`) the best at each budget in figures/rate_by_steps.json."""
 
     task: str = "roman"
     budgets: tuple[int, ...] = (60, 180, 540)
     seeds: tuple[int, ...] = (0, 1, 2)
     batch_size: int = 16
-    rates: tuple[tuple[str, float], ...] = (
-        ("1", 0.0137),
-        ("8", 0.00596),
-        ("64", 0.00219),
-        ("full_linears", 0.00132),
-        ("full", 0.00151),
+    rates: tuple[tuple[str, tuple[float, ...]], ...] = (
+        ("1", (0.0205, 0.0137, 0.00913)),
+        ("8", (0.00894, 0.00596, 0.00397)),
+        ("64", (0.00329, 0.00219, 0.00219)),
+        ("full_linears", (0.00088, 0.00132, 0.00088)),
+        ("full", (0.00101, 0.00101, 0.00101)),
     )
 
 
@@ -59,10 +59,10 @@ def planned(config: Config) -> dict[str, list[Run]]:
     return {
         method: [
             one_run(config.task, method, rate, seed, steps=steps, batch_size=config.batch_size)
-            for steps in config.budgets
+            for steps, rate in zip(config.budgets, rates, strict=True)
             for seed in config.seeds
         ]
-        for method, rate in config.rates
+        for method, rates in config.rates
     }
 
 

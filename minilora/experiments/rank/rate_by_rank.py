@@ -55,8 +55,8 @@ def run(config: Config = Config(), each: Callable = map) -> dict:
 
     "rules": {rule: {rank: {"alpha", "scaling", "rates", "loss" [rate][seed], "best"}}}; "full_linears" and "full" alike. "best":
     {"rate", "seeds"}, the bottom of a parabola (`sweep.valley`) through the medians, and through the losses of each seed.
-    "surface": loss by alpha and rate at one rank. "product": where alpha x rate is `product`, over seeds. "first_step": |dW| / |W|
-    after one step.
+    "surface": loss by alpha and rate at one rank, "product": where alpha x rate is `product`, both over seeds. "first_step":
+    |dW| / |W| after one step.
     """
     plan = planned(config)
     runs = list(dict.fromkeys(run for group in plan.values() for run in group))
@@ -76,7 +76,7 @@ def run(config: Config = Config(), each: Callable = map) -> dict:
         "r": config.surface_rank,
         "alphas": list(config.surface_alphas),
         "rates": [grid(k) for k in config.surface_rates],
-        "loss": [[loss["surface", a, grid(k)][0] for k in config.surface_rates] for a in config.surface_alphas],
+        "loss": [[loss["surface", a, grid(k)] for k in config.surface_rates] for a in config.surface_alphas],
     }
     numbers["product"] = {
         "value": config.product,
@@ -143,7 +143,7 @@ def planned(config: Config) -> dict[tuple, list[Run]]:
     for a in config.surface_alphas:
         plan["product", a] = [lora_run(task, r, a / r, config.product / a, seed, config) for seed in seeds]
         for k in config.surface_rates:
-            plan["surface", a, grid(k)] = [lora_run(task, r, a / r, grid(k), seeds[0], config)]
+            plan["surface", a, grid(k)] = [lora_run(task, r, a / r, grid(k), seed, config) for seed in seeds]
     return plan
 
 

@@ -77,8 +77,8 @@ def draw_best(ax: Axes, numbers: dict[str, Any]) -> None:
 
 
 def draw_surface(ax: Axes, surface: dict[str, Any], product: float) -> None:
-    """Loss by alpha and rate; the cells of one product are framed."""
-    losses = [[float("nan") if loss is None else loss for loss in row] for row in surface["loss"]]
+    """Median loss by alpha and rate; the cells of one product are framed."""
+    losses = [[float("nan") if None in seeds else median(seeds) for seeds in row] for row in surface["loss"]]
     ax.imshow(losses, cmap="viridis_r", aspect="auto", origin="lower")
     ax.grid(visible=False)
     flat = sorted(loss for row in losses for loss in row if loss == loss)
@@ -126,7 +126,7 @@ def caption(numbers: dict[str, Any]) -> str:
         f"({full:.2g}). Median losses at the best of these rates: {ends}. Alpha and the rate are two knobs: at r = "
         f"{numbers['surface']['r']} the same product {numbers['product']['value']:g} gives "
         f"{', '.join(f'{median(runs):.2f}' for runs in losses.values())} for alpha = {', '.join(losses)}. Roman numerals, "
-        f"{numbers['steps']} steps of batch 16, {numbers['seeds']} seeds (the map: one), a grid of sqrt(2); not settled: longer runs, "
+        f"{numbers['steps']} steps of batch 16, {numbers['seeds']} seeds, a grid of sqrt(2); not settled: longer runs, "
         "other sizes of model."
     )
 

@@ -15,6 +15,7 @@ SHADES = {
     "full": ("#D55E00", "full"),
 }
 TICKS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
+LOSSES = (0.003, 0.01, 0.03, 0.1, 0.3, 0.5, 0.7, 1, 1.2, 1.4, 1.6, 1.8)
 
 
 def draw(axes: Any, numbers: dict[str, Any]) -> None:
@@ -40,6 +41,9 @@ def draw_budget(ax: Axes, methods: dict[str, Any], i: int) -> None:
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS], fontsize=8)
+    low, high = ax.get_ylim()
+    ticks = [loss for loss in LOSSES if low <= loss <= high]
+    ax.set_yticks(ticks, [f"{loss:g}" for loss in ticks])
     ax.minorticks_off()
     ax.set_xlabel("learning rate")
     ax.set_ylabel("held-out loss, nats per byte")

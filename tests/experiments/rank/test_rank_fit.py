@@ -5,7 +5,9 @@ from dataclasses import replace
 from minilora.experiments.rank.rank_fit import Config, one_run, planned, run
 from minilora.gallery import COMMITTED, load, select
 
-CONFIG = Config(budgets=(2, 3), seeds=(0,), rates=(("2", 0.01), ("full_linears", 1e-3), ("full", 1e-3)))
+CONFIG = Config(
+    budgets=(2, 3), seeds=(0,), rates=(("2", (0.01, 0.01)), ("full_linears", (1e-3, 1e-3)), ("full", (1e-3, 1e-3)))
+)
 
 
 def small(function, runs):
@@ -32,6 +34,7 @@ def test_every_method_budget_and_seed_is_run_once():
     for method, group in planned(Config()).items():
         assert [asked[i] for seeds in numbers["loss"][method] for i in seeds] == group
         assert [run.steps for run in group] == [steps for steps in (60, 180, 540) for _ in range(3)]
+        assert [run.learning_rate for run in group] == [rate for rate in dict(Config().rates)[method] for _ in range(3)]
 
 
 def test_a_run_is_named_by_its_method():
@@ -42,8 +45,7 @@ def test_a_run_is_named_by_its_method():
 
 
 def test_it_uses_the_rates_that_the_sweep_chose():
-    found = load(select(["rate_by_rank"])[0], COMMITTED)["numbers"]
+    found = load(select(["rate_by_steps"])[0], COMMITTED)["numbers"]
     config = Config()
-    best = {r: entry["best"]["rate"] for r, entry in found["rules"]["alpha = r"].items()}
-    best |= {method: found[method]["best"]["rate"] for method in ("full_linears", "full")}
-    assert all(best[method] == rate for method, rate in config.rates)
+    assert found["budgets"] == list(config.budgets)
+    assert {method: tuple(swept["best"]) for method, swept in found["methods"].items()} == dict(config.rates)

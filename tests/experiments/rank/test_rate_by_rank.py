@@ -47,7 +47,7 @@ def test_rules_that_give_one_scaling_share_their_runs():
     for rate in swept(Config(), "rsLoRA")[-1]:
         assert plan["rsLoRA", 64, rate] == plan["alpha = r", 64, rate]
     assert plan["product", 16][0].learning_rate == plan["surface", 16, grid(4)][0].learning_rate == 0.012
-    assert plan["surface", 8, 0.003] == [plan["alpha = r", 8, 0.003][0]]
+    assert plan["surface", 8, 0.003] == plan["alpha = r", 8, 0.003]
 
 
 def test_each_seed_runs_every_rate_of_every_rank():

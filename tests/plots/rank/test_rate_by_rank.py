@@ -1,6 +1,8 @@
 """The caption counts from the numbers."""
 
-from minilora.plots.rank.rate_by_rank import caption
+import matplotlib.pyplot as plt
+
+from minilora.plots.rank.rate_by_rank import caption, draw_surface
 
 
 def made_up(rates):
@@ -34,3 +36,11 @@ def test_ratios_and_losses_are_those_of_the_numbers():
     assert "alpha = r 0.1, 0.02 (5.0 times apart)" in text and "alpha = 32 0.02, 0.03 (1.5 times)" in text
     assert "r = 1 to 64 differs 3.0 times" in text and "product 0.5 gives 1.00, 0.25 for alpha = 8, 16" in text
     assert "2.0 to 10.0 times that of full fine-tuning" in text
+
+
+def test_the_map_shows_medians_and_leaves_out_where_a_seed_diverged():
+    figure, ax = plt.subplots()
+    loss = [[[1.0, 3.0, 1.25], [2.0, None, 2.0]]]
+    draw_surface(ax, {"r": 8, "alphas": [8], "rates": [0.003, 0.024], "loss": loss}, 0.192)
+    assert [text.get_text() for text in ax.texts] == ["1.25", "nan"] and len(ax.patches) == 1  # the framed cell
+    plt.close(figure)
