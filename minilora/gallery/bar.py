@@ -7,7 +7,7 @@ FORMAT = "{desc} {percentage:3.0f}%|{bar}| {elapsed} so far, {remaining} left"
 
 
 class FiguresBar:
-    """A bar whose unit is a second of one worker: a figure is as long as its runs took when it was last computed.
+    """A bar whose unit is a second of one processor: a figure is as long as its runs took when it was last computed.
 
     It is a `minilora.parallel.Progress` for the runs of the current figure. The time left follows from how
     fast the expected seconds go by here, so it fits this machine after the first runs. `expected`: of each figure these

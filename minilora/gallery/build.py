@@ -22,10 +22,10 @@ def compute(figure: Figure, out: Path, each: Callable = map) -> Path:
     """
     experiment = figure.experiment
     config = experiment.Config()
-    start = time.perf_counter()
+    start = time.process_time()
     numbers = rounded(experiment.run(config, each))
     runs = getattr(each, "runs", 0)
-    seconds = each.seconds if runs else time.perf_counter() - start
+    seconds = each.seconds if runs else time.process_time() - start
     content = {
         "figure": figure.name,
         "caption": figure.plot.caption(numbers),

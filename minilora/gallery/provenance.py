@@ -10,7 +10,7 @@ from minilora.machine import blas_threads
 def provenance(figure: Figure, *, runs: int, seconds: float) -> dict[str, Any]:
     """Versions, processor kernel, threads, the base's hash, the command, and what it took.
 
-    `runs`: how many went through `each`; `seconds`: what they took together, each on one worker.
+    `runs`: how many went through `each`; `seconds`: what they took of a processor together, so other work on the machine hardly counts.
     """
     import matplotlib
     import numpy as np

@@ -93,7 +93,7 @@ def forget_runs(figures: Iterable[Figure], out: Path) -> None:
 
 
 def expected(figure: Figure, out: Path) -> tuple[float, int]:
-    """What all runs of the figure took together, in seconds, when it was last computed, here or for the checkout, and how
+    """What all runs of the figure took together, in seconds of a processor, when it was last computed, here or for the checkout, and how
     many they were (0 if it never was)."""
     for folder in (out, COMMITTED):
         with contextlib.suppress(OSError, ValueError, KeyError):

@@ -62,13 +62,13 @@ def _compute(client, function, items, finished):
 
 
 def timed(function: Callable, item: Any, code: str) -> tuple[float, Any]:
-    """(seconds, result) of a run, computed by a worker. RuntimeError if the worker has other code than `code`."""
+    """(seconds of a processor, result) of a run, computed by a worker. RuntimeError if the worker has other code than `code`."""
     if code_fingerprint(function) != code:
         raise RuntimeError("the worker has another version of the code; install the same one on all machines")
     keep_memory()
-    start = time.perf_counter()
+    start = time.process_time()
     result = function(item)
-    return time.perf_counter() - start, result
+    return time.process_time() - start, result
 
 
 def _address(where):

@@ -29,7 +29,7 @@ class SideBySide:
     this process, as each one ends. By default a process for each core (`in_processes`).
     `keep`: a folder where each finished result is kept (see `KeptRuns`), so that a stopped call computes only what is
     missing when it is made again; results then come back as JSON holds them. The caller removes it when all is done.
-    `seconds`, `runs`: what all runs took together, kept ones included, and how many there were.
+    `seconds`, `runs`: what all runs took of a processor together, kept ones included, and how many there were.
     """
 
     def __init__(

@@ -40,7 +40,7 @@ class RunFailed(RuntimeError):
 
 
 def in_processes(function: Callable, items: dict[int, Any], finished: Finished, workers: int | None = None) -> None:
-    """Compute `function(item)` for each item, calling `finished(index, seconds, result)` here as each one ends.
+    """Compute `function(item)` for each item, calling `finished(index, seconds, result)` here as each one ends, seconds of a processor.
 
     `workers`: how many at a time; by default one for each core. `function` must be a module-level function and items and
     results must pickle. Where no process can be started (no memory, no threads, a script without a main guard) the runs
@@ -70,12 +70,12 @@ def one_by_one(function: Callable, items: dict[int, Any], finished: Finished) ->
     Raises RunFailed, which names the run, at the first that fails.
     """
     for index, item in items.items():
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             result = function(item)
         except Exception as error:
             raise _failed(item, f"{type(error).__name__}: {error}") from error
-        finished(index, time.perf_counter() - start, result)
+        finished(index, time.process_time() - start, result)
 
 
 def _share_out(function, items, crew, finished):
@@ -223,9 +223,9 @@ def _reply(message):
     """(seconds, result, None), or (0, None, (what was raised, where)) pickled."""
     try:
         function, item = pickle.loads(message)
-        start = time.perf_counter()
+        start = time.process_time()
         result = function(item)
-        return pickle.dumps((time.perf_counter() - start, result, None))
+        return pickle.dumps((time.process_time() - start, result, None))
     except BaseException as error:
         return pickle.dumps((0.0, None, (f"{type(error).__name__}: {error}", traceback.format_exc())))
 

@@ -117,7 +117,7 @@ for task in ("dates", "roman"):
 table(["task", "input", "target"], rows)
 
 # %% [markdown]
-# Dates are mostly copying; the value of a Roman numeral, and the place of each digit, depends on the letters around it. The hard task at three budgets of steps, three seeds, each rank with the learning rate that a sweep found for it (section 7):
+# Dates are mostly copying; the value of a Roman numeral, and the place of each digit, depends on the letters around it. The hard task at three budgets of steps, three seeds, each rank with the learning rate that a sweep found for it at that budget (figure rate_by_steps, [07, section 2](07_methods_and_hyperparameters.ipynb)):
 
 # %%
 draw("rank_fit")

@@ -178,6 +178,14 @@ draw("rate_by_rank")
 # %% [markdown]
 # There the larger alpha does better at one product, and on the small problem the larger rate did: which of the two is better differs from problem to problem, and the product alone decides neither. At a fixed alpha of 32 the best rates of r = 1 and r = 64 lie close together; at alpha = r they do not. So fix alpha and sweep the rate.
 #
+# The best rate also depends on how long you train:
+
+# %%
+draw("rate_by_steps")
+
+# %% [markdown]
+# From 60 to 540 steps the best rates of r = 1 and r = 8 fall by two steps of the grid (2.2 times); for r = 64 and for full fine-tuning they move by one step or not at all, which one seed does not settle. A rate that was found in short runs is where the sweep for a long one starts, not where it ends.
+#
 # ## 3. How to read a learning curve
 #
 # Two curves tell most of what goes wrong: the loss on records that were trained on, and on records that were not. Look at four things in this order: does the loss go *up* where it was lower before? Is it still *falling* at the end? Is there a *gap* between the two? Are both *flat and high*?
@@ -324,7 +332,7 @@ draw("loraplus")
 # |---:|:---|:---|:---|
 # | 0 | the data | read fifty encoded records, labels included | no knob repairs a label that is shifted twice |
 # | 1 | the learning rate | four values over a factor of ten | it decides whether anything else can be seen |
-# | 2 | steps | until the curve is flat at a constant rate | a small rank is slow before it is small (lesson 03) |
+# | 2 | steps | until the curve is flat at a constant rate; then the rate again | a small rank is slow before it is small (lesson 03), and longer runs of it want a lower rate (section 2) |
 # | 3 | what trains | all linear layers | one budget is better spread (section 1; [09, question 10](09_interview.ipynb#q10)) |
 # | 4 | rank | double once, with the rate swept again | if that changes nothing, capacity is not the limit |
 # | 5 | regularization: dropout, decay, fewer steps | only where the held-out curve rises | it slows what already learns too little |

@@ -321,8 +321,8 @@ assert count_parameters(model)[0] == 17_920 + 184_576  # A and B, and the last b
 #
 # ## 12. Which learning rate?
 #
-# **In 60 seconds.** Several times that of full fine-tuning; ten times is the rule of thumb. In practice 1e-4 to 5e-4 for 7B models where full fine-tuning uses 1e-5 to 5e-5; QLoRA used 2e-4 up to 13B and 1e-4 above. It depends on alpha and on
-# the model's size, so sweep it, with warm-up and decay, and sweep it for the method you compare with as well.
+# **In 60 seconds.** Several times that of full fine-tuning; ten times is the rule of thumb. In practice 1e-4 to 5e-4 for 7B models where full fine-tuning uses 1e-5 to 5e-5; QLoRA used 2e-4 up to 13B and 1e-4 above. It depends on alpha, on
+# the model's size and on the number of steps, so sweep it at the length that you mean to train, with warm-up and decay, and sweep it for the method you compare with as well.
 #
 # **At the whiteboard.** First step: $\Delta W = -s\,\eta\,\mathrm{sign}(dB)\, A$ with Adam: the rate acts through alpha / r and through A's size.
 
@@ -337,7 +337,7 @@ assert best[0][0] > 4 * best[0][-1] and max(best[1]) < 1.5 * min(best[1])
 draw("rate_by_rank")
 
 # %% [markdown]
-# **Evidence.** The figure above, three seeds: each rank has its own valley, LoRA's to the right of full fine-tuning's. At alpha = r the valley moves left as r grows; at a fixed alpha = 32 it stays; with rsLoRA it moves less than at alpha = r ([03, section 7](03_rank.ipynb)).
+# **Evidence.** The figure above, three seeds: each rank has its own valley, LoRA's to the right of full fine-tuning's. At alpha = r the valley moves left as r grows; at a fixed alpha = 32 it stays; with rsLoRA it moves less than at alpha = r ([03, section 7](03_rank.ipynb)). With more steps the valley of small ranks moves left, too (figure rate_by_steps, [07, section 2](07_methods_and_hyperparameters.ipynb)).
 #
 # **They go on to ask.** One rate for A and B? LoRA+ (arXiv 2402.12354) gives B about 16 times A's; on the base that was better than one rate in each of five seeds, in short runs, 64 times had the lowest median, but with 4, 64 and 256 times the seeds overlap with those of one rate, though with 64 each is lower than its own (figure loraplus).
 #

@@ -20,6 +20,10 @@ def square(x):
     return x * x
 
 
+def sleeps(seconds):
+    time.sleep(seconds)
+
+
 def what_a_worker_sees(_):
     names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
     return [os.environ[name] for name in names], signal.getsignal(signal.SIGINT) == signal.SIG_IGN
@@ -53,6 +57,14 @@ def test_results_and_seconds_are_handed_over(compute):
     compute(square, {3: 5, 7: 6}, lambda *finished: seen.append(finished))
     assert sorted((index, result) for index, _, result in seen) == [(3, 25), (7, 36)]
     assert all(0 <= seconds < 60 for _, seconds, _ in seen)
+
+
+@pytest.mark.parametrize("compute", [in_processes, one_by_one])
+def test_seconds_are_those_of_a_processor(compute):
+    """What waits, here for nothing, elsewhere for other work on the machine, does not count."""
+    seen = []
+    compute(sleeps, {0: 0.5, 1: 0.5}, lambda *finished: seen.append(finished))
+    assert len(seen) == 2 and all(seconds < 0.25 for _, seconds, _ in seen)
 
 
 def test_a_worker_has_one_blas_thread_and_ignores_the_interrupt(monkeypatch):
