@@ -78,10 +78,7 @@ def at_best(side: Mapping[str, Any]) -> dict[str, Any]:
     """What `tune` gave of one side, as a figure keeps it: "rates" and "sweep" (their losses with the sweep's seed), the
     "best" rate, by the median over seeds where several were run with all, and there "loss" and "exact", lists over seeds.
     """
-    whole = [point for point in side["around"] if all(r["loss"] is not None for r in point["results"])]
-    if not whole:
-        raise ValueError(f"side must hold a rate at which no seed diverged, got {[p['rate'] for p in side['around']]}")
-    best = min(whole, key=lambda point: np.median([result["loss"] for result in point["results"]]))
+    best = best_point(side)
     return {
         "rates": side["rates"],
         "sweep": side["loss"],
@@ -89,6 +86,16 @@ def at_best(side: Mapping[str, Any]) -> dict[str, Any]:
         "loss": [result["loss"] for result in best["results"]],
         "exact": [result["exact"] for result in best["results"]],
     }
+
+
+def best_point(side: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the rates that ran with all seeds, {"rate", "results"} of the one with the least median loss. ValueError if some seed
+    diverged at each.
+    """
+    whole = [point for point in side["around"] if all(r["loss"] is not None for r in point["results"])]
+    if not whole:
+        raise ValueError(f"side must hold a rate at which no seed diverged, got {[p['rate'] for p in side['around']]}")
+    return min(whole, key=lambda point: np.median([result["loss"] for result in point["results"]]))
 
 
 def rates_around(center: float, factor: float, reach: int) -> list[float]:

@@ -66,7 +66,7 @@ def caption(numbers: dict[str, Any]) -> str:
         f"({numbers['parameters'][small]:,} parameters) {at(small)}; r = {large} ({numbers['parameters'][large]:,}) {at(large)}; in the "
         f"end {exact[small][-1]:.0%} and {exact[large][-1]:.0%} exactly right. {overtaken(numbers)}{full} r = 64 is full rank for k and "
         f"v, which are 64 wide. {seeds} seeds, batch {numbers['batch_size']}, alpha = r, all linear layers but the head; each budget is "
-        "a run of its own, at the rate that a sweep with another seed found best for its method and its steps (rate_by_steps). Where "
+        "a run of its own, at the rate that other seeds found best for its method and its steps (rate_by_steps). Where "
         "each rank would end, this does not show; how much it can hold, capacity does."
     )
 

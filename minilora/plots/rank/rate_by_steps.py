@@ -4,7 +4,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from minilora.plots.style import BOUND, log2_axis
+from minilora.plots.style import BOUND, band, log2_axis, median
 
 LAYOUT = {"nrows": 2, "ncols": 2, "figsize": (11, 8.2)}
 SHADES = {
@@ -29,15 +29,15 @@ def draw(axes: Any, numbers: dict[str, Any]) -> None:
 
 
 def draw_budget(ax: Axes, methods: dict[str, Any], i: int) -> None:
-    """The sweeps of one budget."""
+    """The sweeps of one budget: dotted the one seed's, and bands over all seeds around its best."""
     for method, found in methods.items():
         shade, label = SHADES[method]
-        points = [
-            (rate, loss) for rate, loss in zip(found["rates"][i], found["loss"][i], strict=True) if loss is not None
-        ]
-        ax.plot(*zip(*points, strict=True), color=shade, marker="o", markersize=4, label=label)
+        ax.plot(*_finished(found["rates"][i], found["sweep"][i]), color=shade, linestyle=":", linewidth=1)
+        whole = [(r, seeds) for r, seeds in zip(found["around"][i], found["loss"][i], strict=True) if None not in seeds]
+        rates, losses = zip(*whole, strict=True)
+        band(ax, rates, losses, shade, marker="o", markersize=4, label=label)
         best = found["best"][i]
-        ax.plot(best, dict(points)[best], "o", color=shade, markersize=10, markerfacecolor="none")
+        ax.plot(best, median(dict(whole)[best]), "o", color=shade, markersize=10, markerfacecolor="none")
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS], fontsize=8)
@@ -47,6 +47,11 @@ def draw_budget(ax: Axes, methods: dict[str, Any], i: int) -> None:
     ax.minorticks_off()
     ax.set_xlabel("learning rate")
     ax.set_ylabel("held-out loss, nats per byte")
+
+
+def _finished(rates, losses):
+    """Without the runs that diverged."""
+    return zip(*((rate, loss) for rate, loss in zip(rates, losses, strict=True) if loss is not None), strict=True)
 
 
 def draw_best(ax: Axes, numbers: dict[str, Any]) -> None:
@@ -71,10 +76,12 @@ def caption(numbers: dict[str, Any]) -> str:
         f"{SHADES[method][1]} {', '.join(f'{rate:.2g}' for rate in found['best'])}"
         for method, found in numbers["methods"].items()
     )
+    seeds = len(numbers["methods"]["1"]["loss"][0][0])
     return (
-        f"Roman numerals, best learning rates after {budgets} steps: {rates}. {fallen(numbers)} One seed, a grid of "
-        f"{numbers['factor']:g}, batch {numbers['batch_size']}, alpha = r, all linear layers but the head; each budget is a run of its "
-        "own, whose rate falls to zero at its end. These are the rates of rank_fit; a difference of one step of the grid is not settled."
+        f"Roman numerals, best learning rates after {budgets} steps: {rates}. {fallen(numbers)} A grid of {numbers['factor']:g}: one "
+        f"seed sweeps (dotted), its best rate and the two beside it run with {seeds} (medians, bands over all). Batch "
+        f"{numbers['batch_size']}, alpha = r, all linear layers but the head; each budget is a run of its own, whose rate falls to zero "
+        "at its end. These are the rates of rank_fit, which has other seeds; a difference of one step of the grid is not settled."
     )
 
 

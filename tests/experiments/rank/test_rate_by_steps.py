@@ -26,8 +26,20 @@ def test_each_budget_of_each_method_finds_its_own_rate():
     assert numbers["methods"]["8"]["best"] == [0.008, 0.002]
     assert numbers["methods"]["full"]["best"] == [0.002, 0.0005]
     assert numbers["methods"]["8"]["rates"] == [[0.002, 0.004, 0.008, 0.016], [0.001, 0.002, 0.004, 0.008]]
-    assert numbers["methods"]["8"]["loss"][0] == [0.75, 0.5, 0.0, 1.0]
-    assert len(asked) == len(set(asked)) == 16
+    assert numbers["methods"]["8"]["sweep"][0] == [0.75, 0.5, 0.0, 1.0]
+    assert numbers["methods"]["8"]["around"] == [[0.004, 0.008, 0.016], [0.001, 0.002, 0.004]]
+    assert len(asked) == len(set(asked)) == 16 + 4 * 3 * 2
+
+
+def test_three_seeds_choose_among_the_rates_around_the_first_ones_best():
+    """The first seed likes 0.004, both others 0.008."""
+
+    def each(function, runs):
+        return [{"loss": abs(run.learning_rate / (0.004 if run.seed == 100 else 0.008) - 1)} for run in runs]
+
+    found = run(Config(budgets=(10,), rates=(("8", 0.004),), factor=2.0), each)["methods"]["8"]
+    assert found["around"] == [[0.002, 0.004, 0.008]] and found["best"] == [0.008]
+    assert found["loss"] == [[[0.5, 0.75, 0.75], [0.0, 0.5, 0.5], [1.0, 0.0, 0.0]]]
 
 
 def test_its_runs_are_those_of_rank_fit_with_a_seed_of_their_own():
@@ -45,4 +57,4 @@ def test_a_rate_that_diverged_is_none():
         return [{"loss": None if run.learning_rate > 0.005 else 1 / run.learning_rate} for run in runs]
 
     found = run(config, each)["methods"]["1"]
-    assert found["rates"] == [[0.002, 0.004, 0.008]] and found["loss"][0][-1] is None and found["best"] == [0.004]
+    assert found["rates"] == [[0.002, 0.004, 0.008]] and found["sweep"][0][-1] is None and found["best"] == [0.004]
