@@ -217,7 +217,7 @@ table(
 
 # %% [markdown]
 # Nine tenths of what NF2 took come back, and one tenth is still missing. *What does a new task notice of the bits?* Here, less than the seeds do. On numerals no code differs from float32 beyond the spread of five seeds, at r = 8, nor do NF4 and NF2 at r = 1 and 32. On dates five codes are level with float32, and NF2, which took most, ends *ahead* of it in every
-# seed. (Rates matter more. One seed preferred a rate of 0.012 for NF4 to 0.006, by 1 % of the loss, and at 0.012 NF4 would have been behind in every seed. So where two rates were close, all five seeds chose.) The base knew neither task, so quantizing had nothing of them to take. That is the mild reading of "QLoRA matches LoRA": on a
+# seed. (Rates matter more. One seed preferred a rate of 0.012 for NF4 to 0.006, by 1 % of the loss; all five together chose 0.006. So wherever two rates were close, all five seeds chose. For float32 on dates they were not quite: there one seed did.) The base knew neither task, so quantizing had nothing of them to take. That is the mild reading of "QLoRA matches LoRA": on a
 # task that training teaches, the adapter learns to use the weights that there are. It does not say that a model keeps all that it *knew*.
 #
 # If the start is what few bits spoil, start nearer. LoftQ puts into A and B what it can of the error of quantizing; PiSSA puts the largest singular values of W there, and only the rest is quantized. (Lesson 02 starts with B = 0.) How far the weights are from the float ones before any step, with two bits:

@@ -89,7 +89,7 @@ table(["method", "trained", "kept for backward, MB", "starts", "merges"], rows)
 draw("target_modules")
 
 # %% [markdown]
-# As in LoRA's table 5, q or k alone learn less than v or o. There (WikiSQL) q and v together are ahead of o alone and tie with all four of attention; here they learn about as much as o alone, and all four learn more. The MLP alone is behind attention in every seed, and attention alone ties with all layers; *LoRA Without Regret* found it the other way round on larger models. The rank
+# As in LoRA's table 5, q or k alone learn less than v or o. There (WikiSQL) q and v together are ahead of o alone and tie with all four of attention; here they learn about as much as o alone, and all four have the lower loss in four of five seeds, within the spread. The MLP alone is behind attention in every seed, and attention alone ties with all layers; *LoRA Without Regret* found it the other way round on larger models. The rank
 # that pays for all layers is 3, for q alone 27: many layers with little rank beat few with much. And on 256 records (right) more targets at one rank, with nine times the parameters, learn the records by heart *and* do better on new ones: the gap between the two grows, and yet the held-out loss falls.
 
 # %% [markdown]
@@ -100,7 +100,7 @@ draw("methods")
 
 # %% [markdown]
 # - In equal steps full fine-tuning has the lowest median on every set, with ten times the numbers (on numerals with many records PiSSA's seeds overlap with its own); on 256 records it also falls furthest below its held-out loss in training.
-# - Of the methods of LoRA's size PiSSA, rsLoRA and LoRA+ are better than plain LoRA in every seed on Roman numerals, with many records and with few. On dates no variant is: all seven tie. NF4 below, LoftQ, DoRA and a learned alpha tie everywhere; the bottleneck is worse everywhere.
+# - Of the methods of LoRA's size PiSSA, rsLoRA and LoRA+ are better than plain LoRA in every seed on Roman numerals, with many records and with few. On dates no variant is: all seven tie. All this at alpha = 8, where rsLoRA *is* LoRA with alpha = 22.6. With alpha = 64, at its own rate, plain LoRA ends below rsLoRA in every seed, below LoRA+ with each seed, and level with PiSSA (section 4): most of what these gain here a larger alpha gains, too. NF4 below, LoftQ, DoRA and a learned alpha tie everywhere; the bottleneck is worse everywhere.
 # - Five seeds that overlap are a tie. These are short runs: what is fastest here need not be best in the end.
 # - The best rate belongs to the method: from 0.001 (full) to 0.8 (prompt). A comparison at one rate would measure the rate. `minilora finetune` starts each `--method` at its own (but for LoRA the middle of these, from 120 steps of 16; it takes 600 of 32, which may want another).
 
@@ -111,7 +111,7 @@ draw("methods")
 draw("forgetting")
 
 # %% [markdown]
-# - *LoRA learns less and forgets less* (Biderman et al. 2024): of that this task shows the first half. At equal steps every rank learns less than full fine-tuning of the same layers, in every seed; r = 8 and 64 forget more, in every seed, and r = 1 ties. Only the prompt forgets less, and it learns least of all. Over the thirteen methods, who learned
+# - *LoRA learns less and forgets less* (Biderman et al. 2024): of that this task shows the first half. At equal steps, each at the rate that is best for the task, every rank learns less than full fine-tuning of the same layers, in every seed; r = 8 and 64 forget more, in every seed, and r = 1 ties. Only the prompt forgets less, and it learns least of all. Over the thirteen methods, who learned
 #   less does not tell who forgot less: the rank correlation is within what chance gives.
 # - At equal *learning* (top right) nothing forgets less than full fine-tuning of the same layers, and nearly everything forgets more in every seed. What costs most is beside the linear layers: to train embedding, head and norms as well learns as much within the seeds, at the same rate, and the text's loss rises by 5.3 instead of 1.4; norms
 #   alone, 1,408 numbers, raise it above a guess of every byte alike.
@@ -250,7 +250,7 @@ draw("trouble")
 # - **The data.** Labels that are shifted twice give a training loss that falls as it should; on sound held-out records the loss rises. Only reading some encoded records finds the cause.
 # - **Not yet.** Three times the steps help; a lower rate, which the article advises, makes too few steps worse.
 #
-# Three traps. A schedule that decays to zero makes *every* curve flat in the end, so flatness counts only while the rate is still high (these runs keep theirs constant). Training loss from single batches is noisy: average it, or score the same records each time. And loss is not what you want in the end: exact answers may still
+# Three traps. A schedule that decays to zero makes *every* curve flat in the end, so flatness counts only while the rate is still high (the small runs above keep theirs constant; those of the figure fall to zero). Training loss from single batches is noisy: average it, or score the same records each time. And loss is not what you want in the end: exact answers may still
 # rise while the held-out loss does already.
 #
 # ## 4. Overfitting, batches, a learned alpha
@@ -262,7 +262,7 @@ draw("small_data")
 
 # %% [markdown]
 # Every panel has the gap of an overfitting run, and yet the first remedy of the table, stopping early, would have cost most of the answers here: after 32 epochs the records are known by heart, and the held-out loss is lower than after 16 in every seed. A gap says that the two losses differ. Whether more steps help is said by the held-out curve alone. (The schedule
-# matters, too: every rate falls to zero here. At a constant, higher rate the held-out loss does rise again: [09, question 13](09_interview.ipynb#q13).)
+# matters, too: every rate falls to zero here. At a constant, higher rate the held-out loss did rise again in the one run of [09, question 13](09_interview.ipynb#q13), where it was tried.)
 #
 # Dropout of 0.1 helps with two of five seeds, and 0.3 is higher on each seed's records, by less than the seeds differ among themselves: in 16 epochs it is underfitting that it adds to. Decoupled decay of 2 is lower on each seed's records, again by less than the seeds differ. An L2 penalty of 0.01, which goes through Adam, is far worse than none, and decay of 0.5 and 2 is not: they are two knobs, whose values do not compare.
 #
@@ -322,7 +322,7 @@ draw("init")
 draw("loraplus")
 
 # %% [markdown]
-# B may learn 16 to 64 times as fast as A: 16 is better than one rate for both in every seed, 64 has the lowest median, and the seeds do not tell the two apart. At 4, 64 and 256 the seeds overlap with plain LoRA's, though seed by seed 64 is lower in all five. A's rate has to fall as the ratio grows (left); a map with too few low rates would have ended at 16.
+# B may learn 16 to 64 times as fast as A: 16 is better than one rate for both in every seed, 64 has the lowest median, and the seeds do not tell the two apart. At 4, 64 and 256 the seeds overlap with plain LoRA's, though seed by seed 64 is lower in all five. A's rate has to fall as the ratio grows (left); a map with too few low rates would have ended at 16. And alpha is 8 here: with alpha = 64 plain LoRA at one rate for both is below every ratio of this figure with each seed (the figure of alpha above), so a B that learns faster does what a larger alpha does.
 #
 # B random has the lower loss on each of five seeds' records, though the spreads overlap. Both gains are those of short runs on a small model, with the start's scale and the rate as the likely reasons; the captions say what is left open.
 #

@@ -50,7 +50,7 @@ class Config:
     """`sides`: each swept around its rate, and run with all seeds at the best; those in `slowly` also at `factor` times that."""
 
     sides: tuple[Side, ...] = SIDES
-    slowly: tuple[str, ...] = ("LoRA, r = 8", "full, same linears")
+    slowly: tuple[str, ...] = ("LoRA, r = 8", "LoRA, r = 64", "full, same linears")
     factor: float = 0.5
     task: str = "roman"
     steps: int = 240

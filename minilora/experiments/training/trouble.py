@@ -66,7 +66,8 @@ class Config:
 def run(config: Config = Config(), each: Callable = map) -> dict:
     """ "memory": for each method, in a list over batches, the bytes "counted" by part and the traced "peak" of two steps
     without the weights. Then a dict per kind of trouble, {name: {"rate", "step", "loss" [point][seed], and "train", the loss of
-    training batches as they are, where the data are at fault}}; None is a loss that is not a number any more.
+    training batches as they are, where the data are at fault}}; with "rates" and "sweep" where the rate was swept. None is a
+    loss that is not a number any more.
     """
     cells = [(Memory(), name, B, config.length) for name in config.methods for B in config.batches]
     sizes = iter(each(counted, cells))
@@ -85,7 +86,8 @@ def run(config: Config = Config(), each: Callable = map) -> dict:
         return curve([results[replace(one, seed=seed)] for seed in config.seeds], one.learning_rate)
 
     numbers = {kind: {name: of(one) for name, one in group.items()} for kind, group in plan.items()}
-    numbers["rank and targets"][wrong] = curve(tuned["around"][0]["results"], tuned["best"])
+    found = curve(tuned["around"][0]["results"], tuned["best"])
+    numbers["rank and targets"][wrong] = found | {"rates": tuned["rates"], "sweep": tuned["loss"]}
     numbers["data"] |= {
         fault: curve([next(spoiled) for _ in config.seeds], good(config).learning_rate) for fault in FAULTS
     }

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from minilora.plots.pairs import compared
 from minilora.plots.style import GUIDE, INK, median
 
 LAYOUT = {"nrows": 2, "ncols": 2, "figsize": (15, 12)}
@@ -236,6 +237,7 @@ def caption(numbers: dict[str, Any]) -> str:
         by_size(numbers),
         at_equal_learning(numbers),
         slower(numbers),
+        ahead_of(numbers),
         by_rate(numbers),
         worse_than_guessing(numbers),
         f"Equal steps of batch {numbers['batch_size']}, {seeds} seeds, of which the first chose each method's rate, on a grid of "
@@ -336,8 +338,37 @@ def slower(numbers: dict[str, Any]) -> str:
             both = [equal_learning(numbers, level, place).get(name) for place in (0, 1)]
             if None not in both:
                 parts.append(f"at a task's loss of {level:g}, {_against(*both)}")
+        if name != FULL and FULL in whole(numbers):
+            beside = compared(rises[1], _last(numbers, FULL, "rise"))
+            parts.append(
+                f"against {FULL} at its best rate that rise is {beside.replace('better', 'less').replace('worse', 'more')}"
+            )
         found.append("; ".join(parts))
     return f"With {numbers['factor']:g} times its best rate {'. '.join(found)}." if found else ""
+
+
+def ahead_of(numbers: dict[str, Any]) -> str:
+    """At its lower rate, than which methods has full fine-tuning of the same layers learned more and forgotten less in every seed,
+    whichever of their rates is taken? A sentence, or nothing."""
+    if FULL not in whole(numbers) or len(numbers["methods"][FULL]["at"]) < 2:
+        return ""
+    low = [max(_last(numbers, FULL, kind, 1)) for kind in ("loss", "rise")]
+    others = [name for name in whole(numbers) if name != FULL]
+    beaten = [
+        name
+        for name in others
+        if all(
+            least < min(_last(numbers, name, kind, place))
+            for least, kind in zip(low, ("loss", "rise"), strict=True)
+            for place in range(len(numbers["methods"][name]["at"]))
+        )
+    ]
+    return (
+        f"At this lower rate {FULL} has learned more and forgotten less, in every seed, than {_or_all_but(beaten, others)}, "
+        "at each rate that ran with all seeds."
+        if beaten
+        else ""
+    )
 
 
 def by_rate(numbers: dict[str, Any]) -> str:

@@ -55,9 +55,10 @@ def caption(numbers: dict[str, Any]) -> str:
     open_end = f" The best rate of {', '.join(ends)} stands at an end of the rates tried." if ends else ""
     return (
         f"{finding(by_ratio)}. Median held-out loss on {numbers['task']} by ratio, each at its best rate: {listed}.{why}{open_end} "
-        f"LoRA with r = {numbers['r']} on all linear layers, {numbers['steps']} steps of batch {numbers['batch_size']} each, {seeds} seeds "
-        "at the best rates, the first of them for the map. How the gain grows with the model "
-        "(Hayou et al. 2024 report 1 to 2 % and up to twice the speed on large ones) or shrinks with longer training this does not settle."
+        f"LoRA with r = {numbers['r']} and alpha = 8 on all linear layers, {numbers['steps']} steps of batch {numbers['batch_size']} "
+        f"each, {seeds} seeds at the best rates, the first of them for the map. How the gain grows with the model (Hayou et al. 2024 "
+        "report 1 to 2 % and up to twice the speed on large ones) or shrinks with longer training this does not settle, nor what is "
+        "left of it at a larger alpha, which alone does as much (trainable_alpha)."
     )
 
 

@@ -130,7 +130,8 @@ def caption(numbers: dict[str, Any]) -> str:
         f"Training holds {_megabytes(costs[least])} ({least}) to {_megabytes(costs[most])} ({most}) for a "
         f"batch of {numbers['batch_size']}, and a step takes {costs[fast]['milliseconds']:.0f} ms ({fast}) to "
         f"{costs[slow]['milliseconds']:.0f} ms ({slow}) of one processor. Equal steps ({numbers['steps']}), not equal "
-        f"parameters; {seeds} seeds, of which the first chose the rate, on a grid of factors of two; where "
+        f"parameters; LoRA and its kin with r = 8 and alpha = 8, so that rsLoRA is LoRA with alpha = 22.6 (what a larger alpha does for "
+        f"LoRA itself: trainable_alpha); {seeds} seeds, of which the first chose the rate, on a grid of factors of two; where "
         f"seeds overlap it is a tie.{_rates(numbers['records'])} What "
         "longer training would make of the order, and other sizes of each method, this does not settle."
     )

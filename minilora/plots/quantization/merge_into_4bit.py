@@ -119,10 +119,11 @@ def caption(numbers: dict[str, Any]) -> str:
         f"update, mean of {len(nf4[0])} seeds). Of the smallest trained adapters ({span(smallest, lambda a: a['size'], '.3f')}) that "
         f"way keeps {span(smallest, lambda a: gain_kept(a, 'requantized'))} of the fall in loss; merged onto the original "
         f"weights, then quantized, {span(smallest, lambda a: gain_kept(a, 'original requantized'))}: decoded weights lie on the "
-        f"code's values and are rounded back, the original ones do not. Trained to the end ({_size(whole)}), on {whole[0]['task']}, "
-        f"exact answers are {beside} % beside or merged in float, {again} % quantized again, {original} % merged onto the original "
-        f"in float, {onto} % then quantized (medians, and all seeds). {_comparison(whole)} {len(smallest)} seeds each, NF4 with double "
-        "quantization in blocks of 64, one task; ±: standard errors; a difference is what every seed sees and what exceeds two of them."
+        f"code's values and are rounded back, the original ones do not. Trained to the end ({_size(whole)}; "
+        f"300 steps of 32, at the rate of figure qlora), on {whole[0]['task']}, exact answers are {beside} % beside or merged in float, "
+        f"{again} % quantized again, {original} % merged onto the original in float, {onto} % then quantized (medians, and all seeds). "
+        f"{_comparison(whole)} {len(smallest)} seeds each, NF4 with double quantization in blocks of 64, one task; ±: standard errors; a "
+        "difference is what every seed sees and what exceeds two of them."
     )
 
 

@@ -113,7 +113,7 @@ def caption(numbers: dict[str, Any]) -> str:
         f"({whole['drawn']:.2f}). Amplification, median of the layers, against a random update of the same rank and norm: "
         f"{each_method('amplification', _of_layers, 1)}. Intruder dimensions among the first {numbers['k']}, mean of a layer, against "
         f"the same control: {each_method('intruders', _of_seeds, 2)}. Roman numerals, {len(numbers['left'])} seeds, one small model and "
-        "one short training; whether intruders do harm is not asked here."
+        "one short training, at the rates that are best for half as many steps (rate_by_rank); whether intruders do harm is not asked here."
     )
 
 

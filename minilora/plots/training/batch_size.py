@@ -105,7 +105,7 @@ def caption(numbers: dict[str, Any]) -> str:
 
     return (
         f"Roman numerals, {numbers['samples']:,} samples in batches of {_listed(sizes)} ({_listed(steps)} steps): median "
-        f"held-out loss of LoRA (r = 8, all linear layers) {shown('LoRA')}, of full fine-tuning of the same layers "
+        f"held-out loss of LoRA (r = 8, alpha = 8, all linear layers) {shown('LoRA')}, of full fine-tuning of the same layers "
         f"{shown('full, same linears')}. {growth(numbers)} {steps_or_batch(numbers)} {by_batch(numbers)} {seeds} seeds at the best "
         "of three or more rates, a factor of 2 apart, swept for each method and size with the first seed. "
         f"{unlearned(numbers)}Not settled: batches of that size in long runs, other ranks, larger models."

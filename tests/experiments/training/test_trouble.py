@@ -85,5 +85,7 @@ def test_it_trains_in_miniature():
     numbers = run(replace(CONFIG, seeds=(0,), warmup=2, batches=(1,), length=8, methods=("LoRA",)), each)
     assert numbers["memory"]["LoRA"][0]["peak"] > 0
     assert list(numbers["rank and targets"]) == ["r = 1", "r = 8", "r = 64", "k_proj alone"]
+    swept = numbers["rank and targets"]["k_proj alone"]
+    assert swept["rate"] in swept["rates"] and len(swept["sweep"]) == len(swept["rates"]) >= 3
     assert numbers["data"]["shuffled"]["step"] == [0, 2, 4] and len(numbers["data"]["shuffled"]["train"]) == 2
     assert numbers["divergence"][f"rate {CONFIG.high:g}"]["loss"] != numbers["divergence"]["clipping"]["loss"]

@@ -15,6 +15,7 @@ from minilora.plots.methods.forgetting import (
     LAYOUT,
     LOOKS,
     across,
+    ahead_of,
     at_equal_learning,
     at_equal_steps,
     at_level,
@@ -168,16 +169,26 @@ def test_where_the_weights_have_moved_as_far_learning_and_forgetting_are_compare
 
 def test_a_lower_rate_is_compared_at_equal_steps_and_at_equal_learning():
     data = numbers(**{"LoRA, r = 8": entry(slow=(0.9, 1.0)), FULL: entry(slow=(0.752, 3.0))})
-    lora, full = slower(data).split(FULL)
+    lora, full = slower(data).split(f". {FULL}")
     assert (
         "With 0.5 times its best rate LoRA, r = 8 ends with a task's loss of 0.90 instead of 0.75 (more in every"
         in lora
     )
     assert "a rise of +1.00 instead of +2.00 (less in every seed); at a task's loss of 1.5, +" in lora
     assert "0.75 instead of 0.75 (no difference beyond the seeds) and a rise of +3.00 instead of +2.00 (more in" in full
+    assert lora.endswith(f"; against {FULL} at its best rate that rise is less in every seed")
     assert "loss of 0.5" not in slower(data)
     data["methods"] = {name: entry() for name in NAMES}
     assert slower(data) == ""
+
+
+def test_full_fine_tuning_at_a_lower_rate_is_ahead_only_where_it_learns_more_and_forgets_less_than_either_rate():
+    ahead, forgets, learns = entry(slow=(0.9, 1.9)), entry(slow=(0.9, 0.4)), entry(loss=0.5)
+    data = numbers(**{FULL: entry(loss=0.3, slow=(0.6, 0.5)), "LoRA, r = 8": ahead, "DoRA": forgets, "PiSSA": learns})
+    data["methods"] = {name: data["methods"][name] for name in ("LoRA, r = 8", "DoRA", "PiSSA", FULL)}
+    assert "has learned more and forgotten less, in every seed, than LoRA, r = 8, at each rate" in ahead_of(data)
+    data["methods"][FULL] = entry()
+    assert ahead_of(data) == ""
 
 
 def test_the_sweeps_say_what_the_next_lower_rate_forgets():
