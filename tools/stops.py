@@ -95,8 +95,8 @@ def judge(out: Path, code: int, said: str, left: list[int]) -> list[str]:
     faults = []
     if code not in (130, 0):
         faults.append(f"exit code {code}: {said[-300:]}")
-    if "Traceback" in said or "Exception ignored" in said:
-        faults.append(f"a traceback: {said[-300:]}")
+    if any(word in said for word in ("Traceback", "Exception ignored", "Warning")):
+        faults.append(f"a traceback or a warning: {said[-300:]}")
     if left:
         faults.append(f"processes left behind: {left}")
     kept = len(list((out / ".runs" / "rank_known").glob("*.json")))

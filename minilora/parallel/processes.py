@@ -210,9 +210,12 @@ def _environment(settings):
 
 
 def _work(pipe):
+    from tqdm import tqdm  # here, so that importing minilora loads numpy only
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     keep_memory()
+    tqdm.set_lock(threading.RLock())  # its own lock, between processes, is called leaked when the worker is ended
     with contextlib.suppress(EOFError, OSError):  # the other end is closed: nothing more to do
         pipe.send("ready")
         while True:

@@ -233,6 +233,35 @@ def test_a_figure_that_is_interrupted_keeps_its_runs_and_resumes(command, tmp_pa
     assert [path.name for path in runs.iterdir()] == ["another"]  # one figure's end takes away its own runs alone
 
 
+BARS = """
+import time
+from pathlib import Path
+from tqdm import tqdm
+from minilora.parallel import in_processes
+
+def draws_a_bar(path):
+    list(tqdm(range(2), disable=True))
+    Path(path).touch()
+    time.sleep(60)
+
+if __name__ == "__main__":
+    in_processes(draws_a_bar, {0: "first", 1: "second"}, print, workers=2)
+"""
+
+
+@linux
+def test_a_stopped_run_that_draws_a_bar_leaves_no_warning(tmp_path):
+    """As every training run does, if only a bar that is not shown."""
+    (tmp_path / "script.py").write_text(BARS, encoding="utf-8")
+    process = subprocess.Popen(
+        [sys.executable, "script.py"], cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    wait_for(lambda: (tmp_path / "first").exists() and (tmp_path / "second").exists())
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode != 0 and "Warning" not in said
+
+
 @linux
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_main_process_that_is_killed_leaves_none_behind(command, tmp_path, number):
