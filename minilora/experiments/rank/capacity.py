@@ -34,7 +34,7 @@ class Config:
     starts, in steps of `factor`, with `sweep_seed`.
     """
 
-    ranks: tuple[int, ...] = (1, 2, 4)
+    ranks: tuple[int, ...] = (1, 4)
     offered: tuple[float, ...] = (1.0, 2.0, 4.0, 6.0)
     seeds: tuple[int, ...] = (0, 1, 2)
     steps: int = 1000  # each on all pairs
