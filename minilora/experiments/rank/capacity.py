@@ -7,7 +7,7 @@ and Allen-Zhu & Li 2024 (arXiv 2404.05405) find about 2 bits per parameter.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,7 +22,7 @@ TOLERANCE = {
     "atol": 0.1,
     "overrides": {
         "/parameters": {"rtol": 0, "atol": 0},
-        "/rate/|/rates|/sweep": {"rtol": 3.0, "atol": 0.5},  # in a flat valley another processor finds another
+        "/rate/|/rates|/sweep|/around|/loss": {"rtol": 3.0, "atol": 0.5},  # another processor, another best rate
     },
 }
 VALUES = 256
@@ -59,34 +59,42 @@ class Run:
 
 
 def run(config: Config = Config(), each: Callable = map) -> dict:
-    """For each rank its "parameters" and, by offer, "pairs", the swept "rates" and their losses ("sweep"), the best "rate", the "bits"
-    stored per parameter and the share "known", both over seeds.
+    """For each rank its "parameters" and, by offer, "pairs", the swept "rates" and their losses ("sweep"), the rates that ran "around"
+    the best one with their "loss", [rate][seed], and at the best "rate" of these the "bits" stored per parameter and the share
+    "known", both over seeds.
     """
     sides = {_name(r, offer): one(config, r, offer) for r in config.ranks for offer in config.offered}
-    found = tune(
-        sides,
-        each,
-        seeds=config.seeds,
-        sweep_seed=config.sweep_seed,
-        factor=config.factor,
-        reach=1,
-        function=store,
-    )
+    swept = tune(sides, each, seeds=(), sweep_seed=config.sweep_seed, factor=config.factor, reach=1, function=store)
+    # The best rate stands beside a cliff, over which another seed may fall: the next lower one runs with all seeds, too.
+    around = {name: [rate for rate in side["rates"] if rate <= side["best"]][-2:] for name, side in swept.items()}
+    runs = {
+        name: [[replace(sides[name], learning_rate=rate, seed=seed) for seed in config.seeds] for rate in rates]
+        for name, rates in around.items()
+    }
+    results = iter(each(store, [run for rates in runs.values() for seeds in rates for run in seeds]))
+    found = {name: [[next(results) for _ in seeds] for seeds in rates] for name, rates in runs.items()}
     numbers: dict = {"offered": list(config.offered), "steps": config.steps, "ranks": {}}
     for r in config.ranks:
-        size = parameters(config, r)
-        group = [found[_name(r, offer)] for offer in config.offered]
-        results = [side["around"][0]["results"] for side in group]
+        names, size = [_name(r, offer) for offer in config.offered], parameters(config, r)
+        losses = [[[_finite(result["loss"]) for result in seeds] for seeds in found[name]] for name in names]
+        best = [int(np.argmin(np.median(by_rate, axis=1))) for by_rate in losses]
+        at_best = [found[name][i] for name, i in zip(names, best, strict=True)]
         numbers["ranks"][str(r)] = {
             "parameters": size,
             "pairs": [pairs(config, r, offer) for offer in config.offered],
-            "rates": [side["rates"] for side in group],
-            "sweep": [side["loss"] for side in group],
-            "rate": [side["best"] for side in group],
-            "bits": [[result["bits"] / size for result in seeds] for seeds in results],
-            "known": [[result["known"] for result in seeds] for seeds in results],
+            "rates": [swept[name]["rates"] for name in names],
+            "sweep": [swept[name]["loss"] for name in names],
+            "around": [around[name] for name in names],
+            "loss": [[[result["loss"] for result in seeds] for seeds in found[name]] for name in names],
+            "rate": [around[name][i] for name, i in zip(names, best, strict=True)],
+            "bits": [[result["bits"] / size for result in seeds] for seeds in at_best],
+            "known": [[result["known"] for result in seeds] for seeds in at_best],
         }
     return numbers
+
+
+def _finite(loss):
+    return math.inf if loss is None else loss
 
 
 def _name(r, offer):

@@ -55,8 +55,9 @@ def caption(numbers: dict[str, Any]) -> str:
         f"With {numbers['offered'][0]:g} offered {median(first['known'][0]):.0%} of the values are given right at r = "
         f"{next(iter(numbers['ranks']))}, with {numbers['offered'][-1]:g} {median(first['known'][-1]):.0%}. Bits are pairs times (8 - "
         f"cross-entropy in bits); keys of two random bytes, values of one; LoRA on all linear layers of a frozen random network of two "
-        f"layers, 32 wide; {len(first['bits'][0])} seeds, {numbers['steps']:,} steps on all pairs. Each rank has at each offer the rate "
-        f"that stored most in a sweep with one other seed ({min(rates):.2g} to {max(rates):.2g}). More steps may store more, and a "
+        f"layers, 32 wide; {len(first['bits'][0])} seeds, {numbers['steps']:,} steps on all pairs. Each rank has at each offer the "
+        f"best of two rates by the median over these seeds ({min(rates):.2g} to {max(rates):.2g}): the best of a sweep with one other "
+        f"seed, beyond which training fails, and the next lower one. More steps may store more, and a "
         "pretrained base may store otherwise."
     )
 
