@@ -86,8 +86,8 @@ No formula. Held-out losses on one task, each rank at its own best rate (figure 
 
 | | after 60 steps | after 180 steps | after 540 steps |
 |---|---:|---:|---:|
-| r = 1 | 1.78 | 1.26 | 0.33 |
-| r = 64 | 1.55 | 0.42 | 0.04 |
+| r = 1 | 1.71 | 1.26 | 0.33 |
+| r = 64 | 1.51 | 0.42 | 0.03 |
 
 What do these numbers show about r = 1?
 
@@ -100,7 +100,7 @@ rate is too high.""",
             '"c"': "these are held-out losses, and they fall.",
             '"d"': "each rank has its own best rate here, and the loss falls steadily.",
         },
-        learned="Whether r = 1 would ever reach 0.04 these numbers leave open; longer runs tell (figure rank_curves).",
+        learned="Whether r = 1 would ever reach 0.03 these numbers leave open; longer runs tell (figure rank_curves).",
         understanding=True,
     ),
 )
