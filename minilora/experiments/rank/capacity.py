@@ -65,7 +65,8 @@ def run(config: Config = Config(), each: Callable = map) -> dict:
     """
     sides = {_name(r, offer): one(config, r, offer) for r in config.ranks for offer in config.offered}
     swept = tune(sides, each, seeds=(), sweep_seed=config.sweep_seed, factor=config.factor, reach=1, function=store)
-    # The best rate stands beside a cliff, over which another seed may fall: the next lower one runs with all seeds, too.
+    # The best rate stands beside a cliff, over which another seed may fall: the next lower one runs with all seeds,
+    # too, and their mean decides, so that no rate is taken at which one of them fails while none does at the other.
     around = {name: [rate for rate in side["rates"] if rate <= side["best"]][-2:] for name, side in swept.items()}
     runs = {
         name: [[replace(sides[name], learning_rate=rate, seed=seed) for seed in config.seeds] for rate in rates]
@@ -77,7 +78,7 @@ def run(config: Config = Config(), each: Callable = map) -> dict:
     for r in config.ranks:
         names, size = [_name(r, offer) for offer in config.offered], parameters(config, r)
         losses = [[[_finite(result["loss"]) for result in seeds] for seeds in found[name]] for name in names]
-        best = [int(np.argmin(np.median(by_rate, axis=1))) for by_rate in losses]
+        best = [int(np.argmin(np.mean(by_rate, axis=1))) for by_rate in losses]
         at_best = [found[name][i] for name, i in zip(names, best, strict=True)]
         numbers["ranks"][str(r)] = {
             "parameters": size,

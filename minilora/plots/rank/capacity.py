@@ -56,7 +56,7 @@ def caption(numbers: dict[str, Any]) -> str:
         f"{next(iter(numbers['ranks']))}, with {numbers['offered'][-1]:g} {median(first['known'][-1]):.0%}. Bits are pairs times (8 - "
         f"cross-entropy in bits); keys of two random bytes, values of one; LoRA on all linear layers of a frozen random network of two "
         f"layers, 32 wide; {len(first['bits'][0])} seeds, {numbers['steps']:,} steps on all pairs. Each rank has at each offer the "
-        f"best of two rates by the median over these seeds ({min(rates):.2g} to {max(rates):.2g}): the best of a sweep with one other "
+        f"best of two rates by the mean loss over these seeds ({min(rates):.2g} to {max(rates):.2g}): the best of a sweep with one other "
         f"seed, beyond which training fails, and the next lower one. More steps may store more, and a "
         "pretrained base may store otherwise."
     )
@@ -67,7 +67,8 @@ def _fewer(numbers):
     ranks = numbers["ranks"].items()
     stored = ", ".join(f"{median(found['bits'][-1]):.2f} (r = {r})" for r, found in ranks)
     failed = sum(bits == 0 for _, found in ranks for bits in found["bits"][-1])
+    nothing = f", and {failed} run{'s learn' if failed > 1 else ' learns'} nothing" if failed else ""
     return (
-        f"where fewer are stored again, {stored}{f', and {failed} runs learn nothing' if failed else ''}: an adapter could leave the other "
+        f"where fewer are stored again, {stored}{nothing}: an adapter could leave the other "
         "pairs alone, so there the training is what is short, not the room"
     )

@@ -25,7 +25,7 @@ def test_equal_bits_are_a_capacity_per_parameter():
 def test_which_rates_the_sweeps_chose():
     data = made_up(2.0, 2.1)
     data["ranks"]["2"]["rate"] = [0.1, 0.05]
-    assert "the best of two rates by the median over these seeds (0.05 to 0.1)" in caption(data)
+    assert "the best of two rates by the mean loss over these seeds (0.05 to 0.1)" in caption(data)
 
 
 def test_unequal_bits_are_not():
