@@ -244,7 +244,7 @@ sizes = [layer.in_features + layer.out_features for layer in lora_layers(model).
 assert count_parameters(model)[0] == 8 * sum(sizes)
 
 # %% [markdown]
-# **Evidence.** [03, sections 4 and 5](03_rank.ipynb): figures rank_fit (Q7; three budgets of steps), rank_curves (longer runs), capacity (at least 1.9 bits per parameter at r = 1, 2.1 at r = 2; these two sizes only) and rank_known (Q3). With three times the steps r = 1 is where r = 64 was, three seeds: the table in section 5.
+# **Evidence.** [03, sections 4 and 5](03_rank.ipynb): figures rank_fit (Q7; three budgets of steps), rank_curves (longer runs), capacity (at least 1.9 bits per parameter at r = 1, 2.2 at r = 4; these two sizes only) and rank_known (Q3). With three times the steps r = 1 is where r = 64 was, three seeds: the table in section 5.
 #
 # **They go on to ask.** Is r = 64 on q and v better than r = 8 on all layers? Rarely: spread the budget (Q10).
 #
@@ -382,7 +382,7 @@ table(
 )
 
 # %% [markdown]
-# And noise: random values for random keys, which no rule gives, 1,000 steps, five seeds (figure capacity). The share that is given right in the end, medians:
+# And noise: random values for random keys, which no rule gives, 1,000 steps, three seeds (figure capacity). The share that is given right in the end, medians:
 
 # %%
 noise = numbers("capacity")["ranks"]
@@ -400,7 +400,7 @@ table(["", "parameters", *(f"of {n:,} pairs" for n in sizes)], rows)
 # **They go on to ask.** Does LoRA converge in fewer epochs than full fine-tuning? Not here: on 256 numerals full fine-tuning of the same layers is after 10 epochs where LoRA with r = 32 ends after 16, medians of five seeds, each at its swept rate (figure small_data). And the article's "5 to 20 epochs on small sets"? Far beyond common practice for instruction tuning;
 # our base knows nothing of the task, and needs them. Decide by what you measure on held-out data.
 #
-# **Wrong answers.** "LoRA cannot overfit." It can. "Few parameters memorize noise more easily": the reverse. Of the same random pairs r = 2 knows more than r = 1 (the second table), and in bits it stores about twice as much (figure capacity).
+# **Wrong answers.** "LoRA cannot overfit." It can. "Few parameters memorize noise more easily": the reverse. Of the same random pairs r = 4 knows more than r = 1 (the second table), and in bits it stores about four times as much (figure capacity).
 #
 # ## 14. Which batch size?
 #
@@ -1234,7 +1234,7 @@ table(["claim", "what is said", "verdict", "shown by"], claims)
 # 2. **alpha = r, and alpha = 2 to 4 r.** Both are recommended, in different places; neither is a law (Q9).
 # 3. **Complex tasks: large r and a high rate.** At alpha = r, higher ranks want lower rates (Q12).
 # 4. **A small r bears high rates less.** The reverse: at alpha = r the best rate of r = 1 is several times that of r = 64, three seeds (Q12).
-# 5. **Few parameters memorize noise more easily.** The reverse: of random values for random keys r = 2 stores about twice the bits that r = 1 does (Q13).
+# 5. **Few parameters memorize noise more easily.** The reverse: of random values for random keys r = 4 stores about four times the bits that r = 1 does (Q13).
 # 6. **Little compute: smaller r, larger batch.** r hardly changes compute; a larger batch costs more of it per step (Q14).
 # 7. **LoRA converges faster.** Not here: full fine-tuning is after 10 epochs where LoRA ends after 16 (medians; after 12 in every seed: Q13).
 # 8. **Weight decay as an L2 penalty in the loss.** Not in AdamW (Q16).
