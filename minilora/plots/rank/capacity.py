@@ -57,7 +57,7 @@ def caption(numbers: dict[str, Any]) -> str:
         f"cross-entropy in bits); keys of two random bytes, values of one; LoRA on all linear layers of a frozen random network of two "
         f"layers, 32 wide; {len(first['bits'][0])} seeds, {numbers['steps']:,} steps on all pairs. Each rank has at each offer the "
         f"best of two rates by the mean loss over these seeds ({min(rates):.2g} to {max(rates):.2g}): the best of a sweep with one other "
-        f"seed, beyond which training fails, and the next lower one. More steps may store more, and a "
+        f"seed, and the next lower one, for near the best rate some seeds fail. More steps may store more, and a "
         "pretrained base may store otherwise."
     )
 
