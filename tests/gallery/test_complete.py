@@ -87,7 +87,7 @@ def rate_by_rank(item):
 
 
 def capacity(item):
-    return {"loss": 1.0, "bits": 1.0, "known": 0.5}
+    return {"loss": abs(item.learning_rate - 0.068), "bits": 1.0, "known": 0.5}  # the sweep ends where it starts
 
 
 def finetune_defaults(item):
@@ -158,7 +158,11 @@ def missing(stored, named, path="") -> Iterator[str]:
         for key in stored.keys() & named.keys():
             yield from missing(stored[key], named[key], f"{path}/{key}")
     elif isinstance(named, list) and isinstance(stored, list):
-        swept = path.rpartition("/")[2] in SWEPT and len(stored) > len(named)
+        name = next(part for part in [*reversed(path.split("/")), ""] if not part.isdigit())
+        deepest = not any(
+            isinstance(entry, list) for entry in named
+        )  # a list of sweeps has as many as the config names
+        swept = name in SWEPT and deepest and len(stored) > len(named)
         if len(stored) != len(named) and not swept:
             yield f"{path}: stored {len(stored)}, the config names {len(named)}"
         for i, (one, other) in enumerate(zip(stored, named, strict=False)):
@@ -190,4 +194,7 @@ def test_a_sweep_may_hold_more_rates_than_it_starts_with_and_not_fewer():
     assert list(missing(named | {"rates": [1, 2, 3, 4]}, named)) == []
     assert list(missing(named | {"rates": [1, 2]}, named)) == ["/rates: stored 2, the config names 3"]
     assert list(missing(named | {"loss": [1, 2, 3, 4]}, named)) == ["/loss: stored 4, the config names 3"]
+    sweeps = {"sweep": [[1, 2, 3], [1, 2, 3]]}
+    assert list(missing({"sweep": [[1, 2, 3, 4], [1, 2, 3]]}, sweeps)) == []
+    assert list(missing({"sweep": [[1, 2, 3]] * 3}, sweeps)) == ["/sweep: stored 3, the config names 2"]
     assert list(missing({"loss": 1.0}, {"loss": [1.0]})) == ["/loss: stored 1.0, the config names [1.0]"]
