@@ -184,7 +184,7 @@ draw("rate_by_rank")
 draw("rate_by_steps")
 
 # %% [markdown]
-# From 60 to 540 steps the best rates of r = 1 and r = 8 fall by two steps of the grid (2.2 times); for r = 64 and for full fine-tuning they move by one step or not at all, which one seed does not settle. A rate that was found in short runs is where the sweep for a long one starts, not where it ends.
+# From 60 to 540 steps the best rates of r = 1 and r = 8 fall by two steps of the grid (2.2 times); for r = 64 and for full fine-tuning they move by one step, which the three seeds do not settle. A rate that was found in short runs is where the sweep for a long one starts, not where it ends.
 #
 # ## 3. How to read a learning curve
 #
