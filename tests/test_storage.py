@@ -41,6 +41,7 @@ def forge(path, entries, compression=zipfile.ZIP_STORED, comment=b""):
         archive_file.comment = comment
         for name, content in entries:
             info = zipfile.ZipInfo(name)
+            info.create_version = info.extract_version = zipfile.ZIP64_VERSION  # Python 3.11.3 and before left 20
             info.compress_type, info.create_system = compression, 3
             with archive_file.open(info, "w", force_zip64=True) as entry:
                 entry.write(content)
