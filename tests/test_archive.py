@@ -1,6 +1,7 @@
 """The bytes of an archive are those that zipfile and numpy would write."""
 
 import io
+import sys
 import zipfile
 
 import numpy as np
@@ -21,6 +22,7 @@ def path(tmp_path):
     return tmp_path / "x.npz"
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11, 4), reason="zipfile wrote ZIP64 entries another way")
 @pytest.mark.parametrize("limit", [None, 100])
 def test_zipfile_would_write_the_same_bytes(path, monkeypatch, limit, rng):
     if limit:  # as if the file were larger than 2 GiB
@@ -35,7 +37,6 @@ def test_zipfile_would_write_the_same_bytes(path, monkeypatch, limit, rng):
         }
         for name, content in contents.items():
             info = zipfile.ZipInfo(name)
-            info.create_version = info.extract_version = zipfile.ZIP64_VERSION  # Python 3.11.3 and before left 20
             info.create_system = 3
             with theirs.open(info, "w", force_zip64=True) as entry:
                 entry.write(content)

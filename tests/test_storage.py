@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import sys
 import tracemalloc
 import warnings
 import zipfile
@@ -33,6 +34,8 @@ def entry_bytes(array):
 
 def forge(path, entries, compression=zipfile.ZIP_STORED, comment=b""):
     """An archive by `zipfile`, its checksums right, from (name, content) pairs; metadata comes first unless it is among them."""
+    if sys.version_info < (3, 11, 4):
+        pytest.skip("zipfile writes the sizes of ZIP64 entries another way before Python 3.11.4")
     if "metadata.json" not in dict(entries):
         entries = [("metadata.json", b"{}"), *entries]
     file = io.BytesIO()
@@ -41,7 +44,6 @@ def forge(path, entries, compression=zipfile.ZIP_STORED, comment=b""):
         archive_file.comment = comment
         for name, content in entries:
             info = zipfile.ZipInfo(name)
-            info.create_version = info.extract_version = zipfile.ZIP64_VERSION  # Python 3.11.3 and before left 20
             info.compress_type, info.create_system = compression, 3
             with archive_file.open(info, "w", force_zip64=True) as entry:
                 entry.write(content)

@@ -90,7 +90,6 @@ def pack(entries, *, method=zipfile.ZIP_STORED, comment=b"", flag=0, stamp=0) ->
         archive.comment = comment
         for name, data in entries:
             info = zipfile.ZipInfo(name, date_time=(1980 + stamp, 1, 1, 0, 0, 0))
-            info.create_version = info.extract_version = zipfile.ZIP64_VERSION  # Python 3.11.3 and before left 20
             info.compress_type, info.create_system = method, 3
             with archive.open(info, "w", force_zip64=True) as entry:
                 entry.write(data)
