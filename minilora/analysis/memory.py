@@ -140,8 +140,9 @@ def optimizer_bytes(setup: Setup) -> int:
 def activation_bytes(setup: Setup, batch_size: int, length: int) -> int:
     """Bytes that one forward of the loss keeps for its backward, for `batch_size` rows of `length` tokens.
 
-    With gradient checkpointing: the input of every block, and all of one block. Integers (token ids, labels) and
-    tables that all steps share (RoPE's angles) are not counted. ValueError or TypeError for sizes below 1.
+    With gradient checkpointing: the input of every block, of long texts attention's output as well, and all of one block.
+    Integers (token ids, labels) and tables that all steps share (RoPE's angles) are not counted. ValueError or TypeError
+    for sizes below 1.
     """
     checks.instance("setup", setup, Setup)
     B = checks.integer("batch_size", batch_size, low=1)
@@ -149,7 +150,11 @@ def activation_bytes(setup: Setup, batch_size: int, length: int) -> int:
     config, ranks = setup.config, setup.ranks()
     blocks = [_block_floats(setup, f"layers.{i}", ranks, B, T) for i in range(config.num_hidden_layers)]
     if setup.checkpointing:
-        blocks = [B * T * config.hidden_size * len(blocks), max(blocks)]
+        inputs, before = B * T * config.hidden_size, setup.num_virtual_tokens
+        long = T >= fast.BLOCKS_PAY and before + T > fast.KEEP_UP_TO
+        outputs = _attention_floats(config.num_attention_heads, config.head_dim, B, T, before) if long else 0
+        # The last block's attention is among all that it keeps.
+        blocks = [inputs * len(blocks), outputs * (len(blocks) - 1), max(blocks)]
     return setup.dtype.itemsize * (sum(blocks) + _head_floats(setup, ranks, B, T))
 
 

@@ -1,6 +1,7 @@
 """Gradient checkpointing: a Block that forgets its activations and runs forward again in backward.
 
-Chen et al. 2016 (arXiv 1604.06174): memory for one block's activations instead of all, for one more forward.
+Chen et al. 2016 (arXiv 1604.06174): memory for one block's activations instead of all, for one more forward. What is cheap
+to keep and dear to compute is kept all the same: attention's output grows with the length T, its work with T squared.
 """
 
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from minilora.nn.past import Past
 class CheckpointedBlock(Block):
     """The same layers under the same paths as the Block it is made from; it keeps only its input.    (B, T, D)
 
+    Of long texts (over `fast.KEEP_UP_TO` keys) it keeps attention's output as well, and two numbers per softmax.
     `last`: nothing comes between its forward and its backward, so it keeps its activations for the first backward.
     """
 
@@ -26,7 +28,8 @@ class CheckpointedBlock(Block):
         self, x: np.ndarray, *, rng: np.random.Generator | None = None, cache: Past | None = None
     ) -> tuple[np.ndarray, Callable]:
         state = None if rng is None else rng.bit_generator.state
-        y, first_backward = super().__call__(x, rng=rng, cache=cache)
+        memo = []
+        y, first_backward = super().__call__(x, rng=rng, cache=cache, memo=memo)
         kept = [first_backward] if self.last else []
         del first_backward  # and with it the activations, unless kept
 
@@ -34,13 +37,13 @@ class CheckpointedBlock(Block):
             if kept:
                 return kept.pop()(dy)
             # Dropout must fall on the same entries again: start from the state that the first forward started from.
-            return self._backward_again(x, _generator(rng, state), cache)(dy)
+            return self._backward_again(x, _generator(rng, state), cache, memo)(dy)
 
         return y, backward
 
-    def _backward_again(self, x, rng, cache):
+    def _backward_again(self, x, rng, cache, memo):
         """The block's backward by another forward, but for what only y needs."""
-        h, attention_backward = self.plus_attention(x, rng, cache)
+        h, attention_backward = self.plus_attention(x, rng, cache, memo)
         n, norm_backward = self.post_attention_layernorm(h)
         mlp_backward = self.mlp.backward_alone(n, rng=rng) if type(self.mlp) is MLP else self.mlp(n, rng=rng)[1]
 

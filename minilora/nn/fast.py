@@ -74,19 +74,22 @@ def linear(x: np.ndarray, weight: np.ndarray, learns: bool = True) -> tuple[np.n
     return y.reshape(*shape[:-1], -1), backward
 
 
-def causal_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, Callable]:
+def causal_attention(
+    q: np.ndarray, k: np.ndarray, v: np.ndarray, memo: list | None = None
+) -> tuple[np.ndarray, Callable]:
     """`ops.causal_attention` in blocks of queries: the scores of one block, up to its last position, are there at a time.
 
     q, y: (B, H, T, d)   k, v: (B, K, S, d), S >= T. Long texts keep only the largest score and the sum of each softmax, and
     compute its exponentials again in backward (Dao et al. 2022, arXiv 2205.14135, section 3.1 and appendix B.2).
+    `memo`: an empty list takes in what a long text keeps; given again, it saves the second forward of the same q, k, v.
     """
     (B, H, T, d), (K, S) = q.shape, k.shape[1:3]
     G, scale = H // K, 1.0 / math.sqrt(d)
     qt = _queries_first(q, K)  # (B, H, T, d) -> (B*K, T*G, d): a block of queries, all heads of its group, is one piece
     qt *= scale
     k, v = k.reshape(B * K, S, d), v.reshape(B * K, S, d)
-    y = np.empty_like(qt)
-    top, total = np.empty((2, B * K, 1, T * G), q.dtype)
+    known = bool(memo)
+    y, top, total = memo[0] if known else (np.empty_like(qt), *np.empty((2, B * K, 1, T * G), q.dtype))
     future = _future(QUERIES, G, q.dtype)
     kept = {} if S <= KEEP_UP_TO else None
 
@@ -114,7 +117,10 @@ def causal_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> tuple[np.nd
         if kept is not None:
             kept[heads.start, rows.start] = e
 
-    in_threads(forward, [(heads, block) for block in blocks for heads in groups])
+    if not known:
+        in_threads(forward, [(heads, block) for block in blocks for heads in groups])
+    if memo == [] and kept is None:
+        memo.append((y, top, total))
 
     def backward(dy):
         dyt = _queries_first(dy, K)

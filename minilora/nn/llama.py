@@ -43,7 +43,12 @@ class Attention(Module):
         return {"head_dim": self.head_dim, "rope_theta": self.rope_theta, "rope_scaling": self.rope_scaling}
 
     def __call__(
-        self, x: np.ndarray, *, rng: np.random.Generator | None = None, cache: Past | None = None
+        self,
+        x: np.ndarray,
+        *,
+        rng: np.random.Generator | None = None,
+        cache: Past | None = None,
+        memo: list | None = None,
     ) -> tuple[np.ndarray, Callable]:
         start = 0 if cache is None else cache.length
         # (B, T, D) -> (B, T, (H + 2*K)*d)
@@ -56,8 +61,10 @@ class Attention(Module):
         v = self._split(v)
         if cache is not None:
             (k, v), past_backward = cache.extend(k, v)  # (B, K, S, d): the past and the new
-        attention = fast.causal_attention if q.shape[2] >= fast.BLOCKS_PAY else ops.causal_attention
-        a, attention_backward = attention(q, k, v)
+        if q.shape[2] >= fast.BLOCKS_PAY:
+            a, attention_backward = fast.causal_attention(q, k, v, memo)
+        else:
+            a, attention_backward = ops.causal_attention(q, k, v)
         y, o_backward = project(self._join(a), self.o_proj, rng=rng)
 
         def backward(dy):
@@ -133,9 +140,14 @@ class Block(Module):
         self.mlp = MLP(config, rng=rng, dtype=dtype)
 
     def __call__(
-        self, x: np.ndarray, *, rng: np.random.Generator | None = None, cache: Past | None = None
+        self,
+        x: np.ndarray,
+        *,
+        rng: np.random.Generator | None = None,
+        cache: Past | None = None,
+        memo: list | None = None,
     ) -> tuple[np.ndarray, Callable]:
-        h, attention_backward = self.plus_attention(x, rng, cache)
+        h, attention_backward = self.plus_attention(x, rng, cache, memo)
         n, norm_backward = self.post_attention_layernorm(h)
         m, mlp_backward = self.mlp(n, rng=rng)
         y = np.add(h, m, out=m)
@@ -149,11 +161,11 @@ class Block(Module):
         return y, backward
 
     def plus_attention(
-        self, x: np.ndarray, rng: np.random.Generator | None, cache: Past | None
+        self, x: np.ndarray, rng: np.random.Generator | None, cache: Past | None, memo: list | None = None
     ) -> tuple[np.ndarray, Callable]:
-        """The first half: h = x + attention(norm(x)).    x, h: (B, T, D)"""
+        """The first half: h = x + attention(norm(x)).    x, h: (B, T, D)    `memo`: see `fast.causal_attention`"""
         n, norm_backward = self.input_layernorm(x)
-        a, attention_backward = self.self_attn(n, rng=rng, cache=cache)
+        a, attention_backward = self.self_attn(n, rng=rng, cache=cache, memo=memo)
         h = np.add(x, a, out=a)
 
         def backward(dh):

@@ -5,6 +5,7 @@ import pytest
 
 from minilora import AdamW, Llama, LlamaConfig, LoraConfig, PrefixConfig, apply_lora, apply_prefix, quantize_linears
 from minilora.analysis import memory
+from minilora.nn import fast
 from minilora.nn.checkpointing import checkpoint_blocks
 
 CONFIG = LlamaConfig(
@@ -47,8 +48,13 @@ def build(setup):
 
 
 @pytest.mark.parametrize("setup", SETUPS.values(), ids=SETUPS.keys())
-@pytest.mark.parametrize("length", [12, 24])  # attention in one piece, and in blocks
-def test_the_formulas_give_what_is_counted(setup, length):
+@pytest.mark.parametrize(
+    ("length", "keep"),
+    [(12, 256), (24, 256), (24, 20), (12, 10)],
+    ids=["attention in one piece", "in blocks", "a long text", "in one piece over a long past"],
+)
+def test_the_formulas_give_what_is_counted(setup, length, keep, monkeypatch):
+    monkeypatch.setattr(fast, "KEEP_UP_TO", keep)
     model = build(setup)
     trainable = [p for p in model.parameters() if p.trainable]
     assert memory.weight_bytes(setup) == memory.stored_bytes(model)
@@ -57,7 +63,8 @@ def test_the_formulas_give_what_is_counted(setup, length):
 
     ids = np.random.default_rng(2).integers(0, setup.config.vocab_size, (2, length))
     _, backward = model.loss(ids, ids, rng=np.random.default_rng(3))
-    # Checkpointing keeps the blocks' inputs, and of the last one, whose backward comes first, all.
+    # Checkpointing keeps the blocks' inputs, of long texts attention's output, and of the last block, whose backward comes
+    # first, all.
     assert memory.activation_bytes(setup, *ids.shape) == memory.saved_bytes(backward, model)
     backward()
     assert memory.gradient_bytes(setup) == sum(p.grad.nbytes for p in trainable)

@@ -62,6 +62,25 @@ def test_causal_attention_gradient(check, rng, cut, monkeypatch, keep):
     check(fast.causal_attention, *arrays(rng, 2, 4, 2, 7, 9)[:3])
 
 
+def test_causal_attention_known_already(rng, cut, monkeypatch):
+    monkeypatch.setattr(fast, "KEEP_UP_TO", 8)
+    q, k, v, dy = arrays(rng, 2, 4, 2, 7, 9)
+    memo = []
+    y, backward = fast.causal_attention(q, k, v, memo)
+    again, backward_again = fast.causal_attention(q, k, v, memo)
+    np.testing.assert_array_equal(again, y)
+    for one, other in zip(backward_again(dy), backward(dy), strict=True):
+        np.testing.assert_array_equal(one, other)
+    memo[0][0][...] = 5.0
+    assert (fast.causal_attention(q, k, v, memo)[0] == 5.0).all()  # taken, not computed again
+    assert len(memo) == 1
+
+    monkeypatch.setattr(fast, "KEEP_UP_TO", 9)  # the exponentials of a short text are kept: nothing to save
+    short = []
+    fast.causal_attention(q, k, v, short)
+    assert short == []
+
+
 def test_large_scores_do_not_overflow(rng, cut):
     q, k, v, dy = arrays(rng, 1, 2, 1, 6, 6, dtype=np.float32)
     y, backward = fast.causal_attention(1e4 * q, k, v)
