@@ -56,6 +56,7 @@ BLOCK_SIZE = 64
 MATRIX = (4096, 4096)  # what is quantized and decoded
 GROWTH_STEPS = 3  # per setting: the fastest counts
 PACKAGES = "numpy", "torch", "transformers", "peft", "bitsandbytes"
+WITHOUT = {"lora-512-checkpointed": "lora-512"}  # measured by turns with it, on both sides: what does it cost?
 CODES = {"": None, "int4": "int4_affine", "nf4": "nf4"}  # theirs is NF4 for each
 
 # Each work: what the table calls it, the other side, and whether both must arrive at the same numbers.
@@ -375,13 +376,16 @@ def turns(side, work, weights):
 
 
 def cell(work, threads, rounds, weights):
-    """(ours, theirs) in seconds, then in MB at the peak."""
-    sides = [Side(__file__, side, work, weights, threads=threads) for side in ("minilora", "torch")]
+    """(ours, theirs) in seconds, then in MB at the peak; of a work in WITHOUT both again without what it adds."""
+    works = [work, WITHOUT[work]] if work in WITHOUT else [work]
+    sides = [Side(__file__, side, one, weights, threads=threads) for one in works for side in ("minilora", "torch")]
     answers = alternate(sides, rounds)
     if WORKS[work][2]:
-        ours, theirs = ([answer[1] for answer in side] for side in answers)
+        ours, theirs = ([answer[1] for answer in side] for side in answers[:2])
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, err_msg="the two sides do not compute the same")
-    return [*medians(answers), *(max(answer[2] for answer in side) for side in answers)]
+    seconds, peaks = medians(answers), [max(answer[2] for answer in side) for side in answers]
+    pairs = [[*seconds[i : i + 2], *peaks[i : i + 2]] for i in range(0, len(sides), 2)]
+    return [[1e3 * ours, 1e3 * theirs, *peaks] for ours, theirs, *peaks in pairs]
 
 
 def table(kept):
@@ -396,8 +400,11 @@ def table(kept):
     order = list(WORKS)
     for name in sorted(kept["cells"], key=lambda name: (name.split()[0], order.index(name.split()[1]))):
         threads, work = name.split()
-        ours, theirs, our_peak, their_peak = kept["cells"][name]
+        ours, theirs, our_peak, their_peak, *without = kept["cells"][name]
         what, beside, _ = WORKS[work]
+        if without:
+            cost, their_cost = 100 * (ours / without[0] - 1), 100 * (theirs / without[1] - 1)
+            what += f": {cost:.0f} % more time than without it by turns, PEFT {their_cost:.0f} %"
         lines.append(
             f"| {threads} | {what} | {beside} | {ours:.1f} | {theirs:.1f} | {theirs / ours:.2f} | {our_peak:.0f} | "
             f"{their_peak:.0f} |"
@@ -512,13 +519,14 @@ def main():
             write_weights(Path(folder))
         for name in left:
             threads, work = name.split()
-            ours, theirs, *peaks = cell(work, int(threads), arguments.rounds, folder)
-            keep("real", {name: [round(1e3 * ours, 2), round(1e3 * theirs, 2), *(round(mb) for mb in peaks)]}, PACKAGES)
-            print(
-                f"threads {threads}  {work}: minilora {1e3 * ours:.1f} ms, {WORKS[work][1]} {1e3 * theirs:.1f} ms, "
-                f"{theirs / ours:.2f} times its speed; {peaks[0]:.0f} and {peaks[1]:.0f} MB",
-                flush=True,
-            )
+            found = cell(work, int(threads), arguments.rounds, folder)
+            keep("real", {name: [round(number, 2) for numbers in found for number in numbers]}, PACKAGES)
+            for one, (ours, theirs, *peaks) in zip([work, *([WITHOUT[work]] * (work in WITHOUT))], found, strict=True):
+                print(
+                    f"threads {threads}  {one}: minilora {ours:.1f} ms, {WORKS[work][1]} {theirs:.1f} ms, "
+                    f"{theirs / ours:.2f} times its speed; {peaks[0]:.0f} and {peaks[1]:.0f} MB",
+                    flush=True,
+                )
     if arguments.write:
         write_block("real", table(keep("real", {}, PACKAGES)), "benchmarks/real.py --write")
 

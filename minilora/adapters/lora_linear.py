@@ -1,5 +1,7 @@
 """LoRA on a model: the wrapped linear layer, how each part starts, and `apply_lora`."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from minilora import checks
@@ -29,6 +31,15 @@ class LoRALinear(AdapterLayer, LinearFace):
         checks.instance("config", config, LoraConfig)
         check_start(config, self)
         self.add(checks.string("name", name), lora_beside(self, config, checks.generator("rng", rng)))
+
+    def backward_alone(self, x: np.ndarray, *, rng: np.random.Generator | None = None) -> Callable:
+        """As in LinearFace: of a plain LoRA the base's product is spared, h = x Aᵀ is computed again."""
+        part = self.acting
+        if part is None:
+            return self.base_layer.backward_alone(x, rng=rng)
+        if type(part) is not LoRA or part.start is not None:  # these need the base's y, or act upon another base
+            return self(x, rng=rng)[1]
+        return part(_KnownOutput(self.base_layer), x, rng=rng)[1]
 
     @property
     def weight_shape(self) -> tuple[int, int]:
@@ -87,6 +98,17 @@ class LoRALinear(AdapterLayer, LinearFace):
                 f"the layer must have an active adapter, got none; set_adapter one of {sorted(self.adapters)}"
             )
         return self.adapters[self.active]
+
+
+class _KnownOutput:
+    """A base layer whose output nobody will look at: zeros instead of a product."""
+
+    def __init__(self, base_layer: LinearFace):
+        self.base_layer = base_layer
+
+    def __call__(self, x, *, rng=None):
+        y = np.zeros((*x.shape[:-1], self.base_layer.out_features), x.dtype)
+        return y, self.base_layer.backward_alone(x, rng=rng)
 
 
 class Bypassed:

@@ -65,6 +65,10 @@ class LinearFace(Module):
         """
         return False
 
+    def backward_alone(self, x: np.ndarray, *, rng: np.random.Generator | None = None) -> Callable:
+        """The backward of a call whose y is known already. The default calls again; a layer that can spares the product."""
+        return self(x, rng=rng)[1]
+
     @property
     def learns(self) -> bool:
         """Whether a parameter of it is trainable: then x is needed again in backward."""
@@ -128,6 +132,9 @@ class Linear(LinearFace):
 
         return y, backward
 
+    def backward_alone(self, x: np.ndarray, *, rng: np.random.Generator | None = None) -> Callable:
+        return _product_backward(x, (self,))
+
     def is_one_product(self, rng: np.random.Generator | None) -> bool:
         return True
 
@@ -164,7 +171,9 @@ def project(x: np.ndarray, *layers: LinearFace, rng: np.random.Generator | None 
 
 def project_backward(x: np.ndarray, *layers: LinearFace, rng: np.random.Generator | None = None) -> Callable:
     """The backward of `project` alone, where y is not needed: then the product is spared."""
-    return _product_backward(x, layers) if _is_one_product(x, layers, rng) else project(x, *layers, rng=rng)[1]
+    if _is_one_product(x, layers, rng):
+        return _product_backward(x, layers)
+    return layers[0].backward_alone(x, rng=rng) if len(layers) == 1 else project(x, *layers, rng=rng)[1]
 
 
 def _is_one_product(x, layers, rng):

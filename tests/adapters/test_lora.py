@@ -25,6 +25,42 @@ def test_layer_gradients(check, rng, quantized, rslora):
     check(layer, rng.standard_normal((2, 3, 10)))
 
 
+KINDS = {
+    "LoRA": {},
+    "LoRA with dropout": {"lora_dropout": 0.4},
+    "a learned alpha": {"trainable_alpha": True},
+    "DoRA": {"use_dora": True},
+    "PiSSA": {"init_lora_weights": "pissa"},
+}
+
+
+@pytest.mark.parametrize("quantized", [False, True])
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
+@pytest.mark.parametrize("rows", [4, 20])  # fewer and more than the width, where two forms of the product meet
+def test_backward_alone_is_the_backward_of_a_call(rng, monkeypatch, quantized, kind, rows):
+    weight = rng.standard_normal((6, 10)).astype(np.float32)
+    base = QuantizedLinear(quantize(weight)) if quantized else Linear.from_weight(weight, trainable=False)
+    layer = wrapped(base, LoraConfig(r=3, lora_alpha=6, **kind), rng)
+    x, dy = (rng.standard_normal((1, rows, n)).astype(np.float32) for n in (10, 6))
+
+    def gradients(backward):
+        layer.zero_grad()
+        return [backward(dy), *(p.grad.copy() for p in layer.parameters() if p.trainable)]
+
+    def compare():
+        called = gradients(layer(x, rng=np.random.default_rng(4))[1])
+        if kind in (KINDS["LoRA"], KINDS["LoRA with dropout"], KINDS["a learned alpha"]):
+            monkeypatch.setattr(type(base), "__call__", None)  # the base's product is spared
+        alone = gradients(layer.backward_alone(x, rng=np.random.default_rng(4)))
+        monkeypatch.undo()
+        for one, other in zip(alone, called, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+    compare()
+    layer.set_adapter(None)
+    compare()
+
+
 def test_dropout_gradient(check, rng):
     base = Linear.from_weight(rng.standard_normal((6, 10)), trainable=False)
     layer = wrapped(base, LoraConfig(r=3, lora_alpha=6, lora_dropout=0.4), rng)

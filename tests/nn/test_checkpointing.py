@@ -1,18 +1,21 @@
 import numpy as np
 import pytest
 
-from minilora import LoraConfig, apply_lora
+from minilora import LoraConfig, apply_lora, quantize_linears
 from minilora.analysis.memory import saved_bytes
 from minilora.nn import checkpoint_blocks, fast
 
 
+@pytest.mark.parametrize("quantized", [False, True])
 @pytest.mark.parametrize("dropout", [None, 0.0, 0.3], ids=["full", "LoRA", "LoRA with dropout"])
 @pytest.mark.parametrize(
     ("length", "keep"), [(6, 256), (20, 256), (20, 10)], ids=["attention in one piece", "in blocks", "a long text"]
 )
-def test_same_gradients_bit_for_bit(make_model, rng, dropout, length, keep, monkeypatch):
+def test_same_gradients_bit_for_bit(make_model, rng, quantized, dropout, length, keep, monkeypatch):
     monkeypatch.setattr(fast, "KEEP_UP_TO", keep)
     model = make_model(num_hidden_layers=3)
+    if quantized:
+        quantize_linears(model, "nf4")
     if dropout is not None:
         apply_lora(model, LoraConfig(r=2, lora_dropout=dropout, target_modules="all-linear"), rng=rng)
         for name, p in model.named_parameters():
