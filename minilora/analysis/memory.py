@@ -152,7 +152,7 @@ def activation_bytes(setup: Setup, batch_size: int, length: int) -> int:
     if setup.checkpointing:
         inputs, before = B * T * config.hidden_size, setup.num_virtual_tokens
         long = T >= fast.BLOCKS_PAY and before + T > fast.KEEP_UP_TO
-        outputs = _attention_floats(config.num_attention_heads, config.head_dim, B, T, before) if long else 0
+        outputs = inputs + _attention_floats(config.num_attention_heads, config.head_dim, B, T, before) if long else 0
         # The last block's attention is among all that it keeps.
         blocks = [inputs * len(blocks), outputs * (len(blocks) - 1), max(blocks)]
     return setup.dtype.itemsize * (sum(blocks) + _head_floats(setup, ranks, B, T))

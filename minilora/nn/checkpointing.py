@@ -16,7 +16,8 @@ from minilora.nn.past import Past
 class CheckpointedBlock(Block):
     """The same layers under the same paths as the Block it is made from; it keeps only its input.    (B, T, D)
 
-    Of long texts (over `fast.KEEP_UP_TO` keys) it keeps attention's output as well, and two numbers per softmax.
+    Of long texts (over `fast.KEEP_UP_TO` keys) it keeps attention's output before and after o_proj as well, and two numbers
+    per softmax.
     `last`: nothing comes between its forward and its backward, so it keeps its activations for the first backward.
     """
 
@@ -28,7 +29,7 @@ class CheckpointedBlock(Block):
         self, x: np.ndarray, *, rng: np.random.Generator | None = None, cache: Past | None = None
     ) -> tuple[np.ndarray, Callable]:
         state = None if rng is None else rng.bit_generator.state
-        memo = []
+        memo = None if self.last else []
         y, first_backward = super().__call__(x, rng=rng, cache=cache, memo=memo)
         kept = [first_backward] if self.last else []
         del first_backward  # and with it the activations, unless kept

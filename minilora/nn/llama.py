@@ -50,6 +50,24 @@ class Attention(Module):
         cache: Past | None = None,
         memo: list | None = None,
     ) -> tuple[np.ndarray, Callable]:
+        a, a_backward = self._attended(x, rng, cache, memo)  # (B, T, D) -> (B, T, H*d)
+        y, o_backward = project(a, self.o_proj, rng=rng)  # (B, T, H*d) -> (B, T, D)
+
+        def backward(dy):
+            return a_backward(o_backward(dy))
+
+        return y, backward
+
+    def backward_alone(
+        self, x: np.ndarray, *, rng: np.random.Generator | None, cache: Past | None, memo: list
+    ) -> Callable:
+        """The backward of a call whose y is known already, and what attention keeps, too (`memo`)."""
+        a, a_backward = self._attended(x, rng, cache, memo)
+        o_backward = project_backward(a, self.o_proj, rng=rng)
+        return lambda dy: a_backward(o_backward(dy))
+
+    def _attended(self, x, rng, cache, memo):
+        """Each head's weighted means of v.    x: (B, T, D) -> (B, T, H*d)"""
         start = 0 if cache is None else cache.length
         # (B, T, D) -> (B, T, (H + 2*K)*d)
         qkv, qkv_backward = project(x, self.q_proj, self.k_proj, self.v_proj, rng=rng)
@@ -65,20 +83,18 @@ class Attention(Module):
             a, attention_backward = fast.causal_attention(q, k, v, memo)
         else:
             a, attention_backward = ops.causal_attention(q, k, v)
-        y, o_backward = project(self._join(a), self.o_proj, rng=rng)
 
-        def backward(dy):
-            da = self._heads(o_backward(dy))
-            dq, dk, dv = attention_backward(da)
+        def backward(da):
+            dq, dk, dv = attention_backward(self._heads(da))
             if cache is not None:
                 dk, dv = past_backward(dk, dv)
             dq, dk = q_rope_backward(dq), k_rope_backward(dk)
-            dqkv = np.empty(shape, dy.dtype)
+            dqkv = np.empty(shape, da.dtype)
             for part, d_part in zip(np.split(dqkv, self._ends, axis=-1), (dq, dk, dv), strict=True):
                 self._heads(part)[...] = d_part
             return qkv_backward(dqkv)
 
-        return y, backward
+        return self._join(a), backward
 
     def _heads(self, x):
         """(B, T, H*d) -> (B, H, T, d), a view."""
@@ -163,10 +179,19 @@ class Block(Module):
     def plus_attention(
         self, x: np.ndarray, rng: np.random.Generator | None, cache: Past | None, memo: list | None = None
     ) -> tuple[np.ndarray, Callable]:
-        """The first half: h = x + attention(norm(x)).    x, h: (B, T, D)    `memo`: see `fast.causal_attention`"""
+        """The first half: h = x + attention(norm(x)).    x, h: (B, T, D)
+
+        `memo`: as in `fast.causal_attention`; where that puts something in, h follows it, and is not computed again either.
+        """
         n, norm_backward = self.input_layernorm(x)
-        a, attention_backward = self.self_attn(n, rng=rng, cache=cache, memo=memo)
-        h = np.add(x, a, out=a)
+        how = {"rng": rng, "cache": cache, "memo": memo}
+        if memo and type(self.self_attn) is Attention:
+            h, attention_backward = memo[1], self.self_attn.backward_alone(n, **how)
+        else:
+            a, attention_backward = self.self_attn(n, **how)
+            h = np.add(x, a, out=a)
+            if memo and len(memo) == 1:
+                memo.append(h)
 
         def backward(dh):
             # h = x + attention(norm(x))   =>  dx = dh + what comes back through attention
