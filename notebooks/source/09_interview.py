@@ -713,7 +713,7 @@ assert round(175 * (4 + 8 / 64 + 32 / (64 * 256)) / 8) == 90
 # ## 28. LoRA's parameters are few. Where does the rest of the memory go?
 #
 # **In 60 seconds.** Into activations: what the forward keeps for the backward. The gradient still has to pass through every layer, so attention's and the MLP's intermediate results stay. A frozen linear layer without an adapter does not keep its input,
-# which saves some; LoRA on all layers keeps every input again, for dA, and its thin h besides: as much as full fine-tuning. Gradient checkpointing keeps only each block's input and computes the rest twice.
+# which saves some; LoRA on all layers keeps every input again, for dA, and its thin h besides: as much as full fine-tuning. Gradient checkpointing keeps each block's input (here, of long texts, attention's output as well) and computes the rest twice.
 #
 # **At the whiteboard.** Measured here on the base, a batch of 16 x 128 bytes:
 
@@ -742,7 +742,7 @@ table(["MB", "gradients and moments", "activations kept"], rows)
 # %% [markdown]
 # **Evidence.** The table: LoRA cuts gradients and moments at once, activations not at all where layers are adapted; checkpointing does that. (Between forward and backward; during backward one block at a time is computed again.) Figure training_memory counts six methods beside the formula, which is exact in every case, with the measured peak, and computes 7B ([06](06_qlora.ipynb)).
 #
-# **They go on to ask.** What does checkpointing cost? One more forward, a third more time at most; on the shape of SmolLM2, 512 tokens, 29 % with one thread and 9 % with two (one run, benchmarks/README.md): the last block is not run again, nor the products that only the output needs.
+# **They go on to ask.** What does checkpointing cost? One more forward, a third more time at most; on the shape of SmolLM2, 512 tokens, 24 % with one thread and 27 % with two, where PEFT pays 35 and 26 (medians of nine turns of a noisy machine, benchmarks/README.md): the last block is not run again, nor what only the output needs, nor, in long texts, attention itself. Of 561 MB of activations 126 remain.
 #
 # **Wrong answers.** "LoRA saves 99.9 % of the memory": of the trainable part.
 #
