@@ -10,26 +10,19 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 from minilora.experiments.methods.forgetting import SIDES, Config
-from minilora.plots.methods.forgetting import (
-    FULL,
-    LAYOUT,
-    LOOKS,
+from minilora.plots.methods.forgetting import LAYOUT, LOOKS, caption, draw
+from minilora.plots.methods.forgetting_caption import (
     across,
     ahead_of,
     at_equal_learning,
     at_equal_steps,
-    at_level,
     before_training,
     by_rate,
     by_size,
-    caption,
-    chance,
-    correlations,
-    draw,
-    movers,
     slower,
     worse_than_guessing,
 )
+from minilora.plots.methods.forgetting_paths import FULL, at_level, chance, correlations, movers
 
 NAMES = [side.name for side in SIDES]
 NEAR = (-0.01, 0.0, 0.01)  # three seeds
