@@ -105,8 +105,7 @@ def caption(numbers: dict[str, Any]) -> str:
         f"the 20 held out ({_range(chosen['held_out'])}; {GOAL}% or more on {reached} of {fresh}). The recipe that does "
         f"where records abound ({differences(plain['recipe'], recipe)}) gets {_percent(plain['exact'])}: its training loss "
         f"is {median(plain['train_loss']):.3f}, its loss on new dates {median(plain['loss']):.2f}, so it knows its records by "
-        f"heart.{more}{_others(tried, recipe)} One task and one base; of the recipes {_counted_once(tried)} on one draw alone, "
-        "where differences below ten points say little."
+        f"heart.{more}{_others(tried, recipe)} One task and one base{_tried_once(tried)}."
     )
 
 
@@ -123,9 +122,12 @@ def _others(tried, chosen):
     return f" On the {draws} of the choice it gets {_percent(own['exact'])}, and what else was tried on them: {listed}."
 
 
-def _counted_once(tried):
+def _tried_once(tried):
     once = sum(len(entry["draws"]) == 1 for entry in tried)
-    return f"{once} of {len(tried)} {'was' if once == 1 else 'were'} tried"
+    counted = f"{once} of {len(tried)} {'was' if once == 1 else 'were'} tried"
+    return (
+        f"; of the recipes {counted} on one draw alone, where differences below ten points say little" if once else ""
+    )
 
 
 def _word(key, value):
