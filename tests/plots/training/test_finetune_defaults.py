@@ -52,6 +52,8 @@ def test_the_caption_counts_what_reached_the_goal(numbers):
     numbers["tried"].append(entry(replace(CHOSEN, max_steps=900), [0.8, 0.9], [0.7, 0.7]))
     assert "10% (r = alpha = 8, dropout 0), 80% (900 steps). One task" in caption(numbers)  # of the draw that both had
     assert "of the recipes 2 of 3 were tried on one draw" in caption(numbers)
+    numbers["tried"] = [entry(CHOSEN, [0.8, 0.9], [0.7, 0.8]), entry(PLAIN, [0.1, 0.1], [0.1, 0.1])]
+    assert caption(numbers).endswith("One task and one base.")  # each was tried on two
     numbers["chosen"] = entry(CHOSEN, [0.5, 0.5], [0.5, 0.5])
     assert "90% or more on 0 of 2" in caption(numbers)
 
