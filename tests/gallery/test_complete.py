@@ -200,3 +200,9 @@ def test_a_sweep_may_hold_more_rates_than_it_starts_with_and_not_fewer():
     assert list(missing({"sweep": [[1, 2, 3, 4], [1, 2, 3]]}, sweeps)) == []
     assert list(missing({"sweep": [[1, 2, 3]] * 3}, sweeps)) == ["/sweep: stored 3, the config names 2"]
     assert list(missing({"loss": 1.0}, {"loss": [1.0]})) == ["/loss: stored 1.0, the config names [1.0]"]
+
+
+def test_all_figures_fit_into_four_hours_of_two_cores():
+    """By the processor's seconds that each file records of its runs."""
+    seconds = [gallery.load(figure, gallery.COMMITTED)["provenance"].get("seconds") or 0 for figure in gallery.FIGURES]
+    assert sum(seconds) < 2 * 4 * 3600
