@@ -100,6 +100,6 @@ def chance(methods: int) -> float:
     return float(1.96 / np.sqrt(methods - 1))
 
 
-def last(numbers, name, kind, place=0):
+def last(numbers: dict[str, Any], name: str, kind: str, place: int = 0) -> list[float]:
     """ "loss" of the task or "rise" of the text's at the end, by seed."""
     return [path[kind][-1] for path in paths(numbers, name, place)]
