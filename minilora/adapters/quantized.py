@@ -54,15 +54,21 @@ class QuantizedLinear(LinearFace):
 
     def __call__(self, x: np.ndarray, *, rng: np.random.Generator | None = None) -> tuple[np.ndarray, Callable]:
         check_input("x", x, self.in_features, self.q.dtype)
-        y = fast.matmul(x.reshape(-1, self.in_features), self.dense_weight().T).reshape(*x.shape[:-1], -1)
-        return y, self.backward_alone(x)
+        y = _product(x, self.dense_weight().T)
 
-    def backward_alone(self, x: np.ndarray, *, rng: np.random.Generator | None = None) -> Callable:
         def backward(dy):
             # y = x Wᵀ          =>  dx = dy W, W decoded again
-            return fast.matmul(dy.reshape(-1, self.out_features), self.dense_weight()).reshape(*dy.shape[:-1], -1)
+            return _product(dy, self.dense_weight())
 
-        return backward
+        return y, backward
+
+    def backward_alone(self, x: np.ndarray, *, rng: np.random.Generator | None = None) -> Callable:
+        return lambda dy: _product(dy, self.dense_weight())
+
+
+def _product(x, weight):
+    """x weight, over the last axis of x.    x: (..., k)   weight: (k, m) -> (..., m)"""
+    return fast.matmul(x.reshape(-1, x.shape[-1]), weight).reshape(*x.shape[:-1], -1)
 
 
 class CalledLayer:
