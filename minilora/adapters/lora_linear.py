@@ -14,9 +14,8 @@ from minilora.adapters.residual import Start
 from minilora.adapters.surgery import check_new_adapter, put_on
 from minilora.adapters.targets import match_targets, pattern_value
 from minilora.adapters.variants import DoRA
-from minilora.nn.layers import ForDecoding, Linear, LinearFace
+from minilora.nn.layers import Bypass, ForDecoding, Linear, LinearFace
 from minilora.nn.module import Constant, Module, Parameter, PendingConstant, PendingParameter
-from minilora.quant.matvec import Shares
 
 
 class LoRALinear(AdapterLayer, LinearFace):
@@ -76,11 +75,11 @@ class LoRALinear(AdapterLayer, LinearFace):
         is lossy, and the caller's explicit step."""
         return Linear.from_weight(self.dense_weight().copy(), trainable=False)
 
-    def for_decoding(self) -> ForDecoding | None:
-        base, part = self.base_layer.for_decoding(), self.acting
-        if base is None or part is None:  # beside a dense weight s B A is added to its copy
-            return base
-        return Bypassed(base, part) if part.is_one_product(None) else CalledLayer(self)
+    def for_decoding(self) -> tuple[ForDecoding | None, Bypass | None]:
+        product, part = self.base_layer.for_decoding()[0], self.acting
+        if product is None or part is None:  # beside a dense weight s B A is added to its copy
+            return product, None
+        return (product, ThinProducts(part)) if part.is_one_product(None) else (CalledLayer(self), None)
 
     def is_one_product(self, rng: np.random.Generator | None) -> bool:
         part = self.acting
@@ -111,23 +110,16 @@ class _KnownOutput:
         return y, self.base_layer.backward_alone(x, rng=rng)
 
 
-class Bypassed:
-    """x Wᵀ + s x Aᵀ Bᵀ for decoding, W in four bits."""
+class ThinProducts:
+    """s x Aᵀ Bᵀ for decoding, beside a product in four bits."""
 
-    def __init__(self, base: ForDecoding, part: LoRA):
-        self.base = base
+    def __init__(self, part: LoRA):
         self.A = np.ascontiguousarray(part.lora_A.value.T)  # (in, r)
         self.sB = part.lora_B.value.T * part.strength  # (r, out)
-        self.nbytes = base.nbytes + self.A.nbytes + self.sB.nbytes
+        self.nbytes = self.A.nbytes + self.sB.nbytes
 
-    def shares(self, x: np.ndarray, out: np.ndarray) -> Shares:
-        work, base_last = self.base.shares(x, out)
-
-        def last():
-            base_last()
-            np.add(out, x @ self.A @ self.sB, out=out)
-
-        return work, last
+    def __call__(self, x: np.ndarray, out: np.ndarray) -> None:
+        np.add(out, x @ self.A @ self.sB, out=out)
 
 
 def lora_beside(layer: LinearFace, config: LoraConfig, rng: np.random.Generator | None, path: str = "") -> LoRA:

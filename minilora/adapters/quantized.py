@@ -49,8 +49,8 @@ class QuantizedLinear(LinearFace):
         """The decoded weight, a new array.    (out, in)"""
         return self.q.dequantize()
 
-    def for_decoding(self) -> ForDecoding:
-        return matvec(self.q) or CalledLayer(self)
+    def for_decoding(self) -> tuple[ForDecoding, None]:
+        return matvec(self.q) or CalledLayer(self), None
 
     def __call__(self, x: np.ndarray, *, rng: np.random.Generator | None = None) -> tuple[np.ndarray, Callable]:
         check_input("x", x, self.in_features, self.q.dtype)
@@ -74,10 +74,10 @@ def _product(x, weight):
 class CalledLayer:
     """A layer as a product for decoding, where nothing faster is known."""
 
-    nbytes = 0
+    nbytes, alike = 0, None
 
     def __init__(self, layer: LinearFace):
-        self.layer = layer
+        self.layer, self.width = layer, layer.out_features
 
     def shares(self, x: np.ndarray, out: np.ndarray) -> Shares:
         def call():

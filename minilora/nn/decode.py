@@ -5,6 +5,7 @@ once and is over: what counts is how fast weights come from memory. Shape letter
 """
 
 import contextlib
+import itertools
 import math
 
 import numpy as np
@@ -137,14 +138,15 @@ class Decoder:
 
     def _product(self, layers, budget):
         """One product for layers with the same input, and what is left of the budget for decoded weights."""
-        coded = [layer.for_decoding() for layer in layers]
+        coded, bypasses = map(list, zip(*(layer.for_decoding() for layer in layers), strict=True))
         size = sum(_float_bytes(layer) for layer, product in zip(layers, coded, strict=True) if product is not None)
         if size > budget:  # stays in four bits
             for i, layer in enumerate(layers):
                 coded[i] = coded[i] or _Shared(_transposed([layer.dense_weight()]))
-            self.nbytes += sum(product.nbytes for product in coded)
+            coded = _joined(coded)
+            self.nbytes += sum(part.nbytes for part in coded + bypasses if part is not None)
             self._shares = threads() > 1
-            return _side_by_side(coded, [layer.out_features for layer in layers]), budget
+            return _side_by_side(coded, bypasses, [layer.out_features for layer in layers]), budget
         return self._dense(layers), budget - size
 
     def _dense(self, layers):
@@ -222,26 +224,42 @@ def _rows_product(weight):
 class _Shared:
     """A dense weight (in, out) beside layers in four bits that have the same input."""
 
+    alike = None
+
     def __init__(self, weight):
-        self.weight, self.nbytes = weight, weight.nbytes
+        self.weight, self.width, self.nbytes = weight, weight.shape[1], weight.nbytes
 
     def shares(self, x, out):
         return [lambda: np.matmul(x, self.weight, out=out)], lambda: None
 
 
-def _side_by_side(products, widths):
-    """Several products of the same x, each into its own columns, their work shared among threads at once."""
-    ends = np.cumsum(widths).tolist()
-    columns = [slice(end - width, end) for width, end in zip(widths, ends, strict=True)]
+def _joined(products):
+    """The same with neighbours that can be one product as one: fewer calls."""
+    groups = (list(some) for _, some in itertools.groupby(products, lambda one: one.alike or id(one)))
+    return [first.joined(others) if others else first for first, *others in groups]
+
+
+def _side_by_side(products, bypasses, widths):
+    """Products of the same x, each into its own columns, their work shared among threads at once, then the layers' bypasses."""
+    parts = list(zip(products, _columns([product.width for product in products]), strict=True))
+    additions = [(add, part) for add, part in zip(bypasses, _columns(widths), strict=True) if add is not None]
 
     def product(x, out):
         work, finish = [], []
-        for one, part in zip(products, columns, strict=True):
+        for one, part in parts:
             shares, last = one.shares(x, out[:, part])
             work += shares
             finish.append(last)
         in_threads(lambda share: share(), work)
         for last in finish:
             last()
+        for add, part in additions:
+            add(x, out[:, part])
 
     return product
+
+
+def _columns(widths):
+    """0 .. sum of widths in slices of these widths."""
+    ends = np.cumsum(widths).tolist()
+    return [slice(end - width, end) for width, end in zip(widths, ends, strict=True)]

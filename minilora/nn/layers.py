@@ -1,6 +1,6 @@
 """Embedding, Linear, RMSNorm: ops bound to Parameters. `y, backward = layer(x)`, then `dx = backward(dy)`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,15 +14,28 @@ PENDING = object()  # instead of an rng: draw nothing, the weights come later (L
 
 
 class ForDecoding(Protocol):
-    """A linear layer as a product with few rows. `nbytes`: what it holds beside the layer."""
+    """A linear layer as a product with few rows. `width`: out_features. `nbytes`: what it holds beside the layer.
 
+    Products of the same x whose `alike` is equal, and not None, become one: `first.joined(others)`.
+    """
+
+    width: int
     nbytes: int
+    alike: Hashable
 
     def shares(self, x: np.ndarray, out: np.ndarray) -> tuple[list[Callable[[], None]], Callable[[], None]]:
         """What has to be called to write y: all of a list, in any order and in any thread, then the other function.
 
         x: (B, in)   out: (B, out)
         """
+
+
+class Bypass(Protocol):
+    """What a layer adds to its product: `bypass(x, out)` adds it to out in place."""
+
+    nbytes: int
+
+    def __call__(self, x: np.ndarray, out: np.ndarray) -> None: ...
 
 
 class LinearFace(Module):
@@ -54,9 +67,10 @@ class LinearFace(Module):
         """The weight that the layer acts with, as a dense (out, in) array."""
         raise NotImplementedError
 
-    def for_decoding(self) -> "ForDecoding | None":
-        """y for few rows, fast; None, the default: a copy of `dense_weight()` serves best."""
-        return None
+    def for_decoding(self) -> "tuple[ForDecoding | None, Bypass | None]":
+        """y for few rows, fast: a product and what is added to it; no product, the default: a copy of `dense_weight()`
+        serves best."""
+        return None, None
 
     def is_one_product(self, rng: np.random.Generator | None) -> bool:
         """Whether y = x dense_weight()ᵀ is all that the layer computes, given `rng`.
