@@ -73,6 +73,7 @@ WORKS = {
     "lora-512-checkpointed": ("the same, gradient checkpointing", "PEFT", True),
     "qlora-128": ("QLoRA step, 128 tokens", "PEFT and bitsandbytes", True),
     "qlora-512": ("QLoRA step, 512 tokens", "PEFT and bitsandbytes", True),
+    "products-128": ("a layer's seven products, 128 tokens", "torch", True),
     "products-512": ("a layer's seven products, 512 tokens", "torch", True),
     "quantize": ("quantize 4096 x 4096 to NF4", "bitsandbytes", True),
     "dequantize": ("decode 4096 x 4096 from NF4", "bitsandbytes", True),

@@ -21,6 +21,7 @@ from minilora import (
     quantize_linears,
 )
 from minilora.nn import Decoder, KVCache, checkpoint_blocks, decode
+from minilora.quant.matvec import BlockMatrix
 
 CONFIG = LlamaConfig(
     vocab_size=37,
@@ -116,6 +117,18 @@ def test_greedy_tokens_equal_the_plain_ones(rng, batch, name):
     decoder = Decoder(model)
     for _ in range(2):  # it can be used again
         np.testing.assert_array_equal(generate(model, ids, 40, decoder=decoder), plain)
+
+
+@pytest.mark.parametrize(("name", "products"), [("nf4", 4), ("QLoRA", 4), ("affine, some", 2)])
+def test_four_bit_layers_with_the_same_input_are_one_product(rng, monkeypatch, name, products):
+    calls, model = [], Llama(CONFIG, rng=rng)
+    MODELS[name](model, rng)
+    plain = BlockMatrix.shares
+    monkeypatch.setattr(BlockMatrix, "shares", lambda self, *args: calls.append(self) or plain(self, *args))
+    cache = [KVCache(2) for _ in model.layers]
+    model(np.array([[1]]), cache=cache)
+    Decoder(model)(np.array([2]), cache)
+    assert len(calls) == products * len(model.layers)
 
 
 def test_it_is_made_where_it_pays_unless_it_is_not_wanted(rng, monkeypatch):

@@ -33,6 +33,30 @@ def test_it_is_the_decoded_product(rng, monkeypatch, threads, chunk, rows, block
     assert np.isnan(y[:, :4]).all() and np.isnan(y[:, 25:]).all()
 
 
+@pytest.mark.parametrize("threads", ["1", "2"])
+@pytest.mark.parametrize("code", ["nf4", "int4_affine"])
+def test_joined_it_is_each_of_them_in_its_columns(rng, monkeypatch, threads, code):
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    tensors = [quantize(rng.standard_normal((rows, 48)).astype(np.float32), code, block_size=16) for rows in (21, 4, 7)]
+    first, *others = [matvec(q) for q in tensors]
+    one = first.joined(others)
+    assert one.width == 32 and one.nbytes == sum(q.nbytes for q in tensors)
+    assert {other.alike for other in others} == {first.alike} == {one.alike}
+    x, y = rng.standard_normal((2, 48)).astype(np.float32), np.full((2, 32), np.nan, np.float32)
+    work, last = one.shares(x, y)
+    assert len(work) == int(threads)
+    for share in work:
+        share()
+    last()
+    np.testing.assert_allclose(y, x @ np.concatenate([q.dequantize() for q in tensors]).T, rtol=1e-4, atol=1e-4)
+
+
+def test_only_matrices_of_one_code_and_block_size_are_alike(rng):
+    w = rng.standard_normal((4, 48)).astype(np.float32)
+    kinds = [("nf4", 16), ("nf4", 48), ("fp4", 16), ("int4_affine", 16), ("int4_affine", 48)]
+    assert len({matvec(quantize(w, code, block_size=size)).alike for code, size in kinds}) == len(kinds)
+
+
 def test_what_it_holds_beside_the_tensor(rng):
     w = rng.standard_normal((8, 64)).astype(np.float32)
     affine, nf4 = quantize(w, "int4_affine", block_size=32), quantize(w, "nf4", block_size=32)
