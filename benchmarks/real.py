@@ -376,10 +376,16 @@ def turns(side, work, weights):
     return lambda: [*turn(), peak()]
 
 
+def with_what(work):
+    """The work, and what is measured by turns with it."""
+    return [work, WITHOUT[work]] if work in WITHOUT else [work]
+
+
 def cell(work, threads, rounds, weights):
     """(ours, theirs) in seconds, then in MB at the peak; of a work in WITHOUT both again without what it adds."""
-    works = [work, WITHOUT[work]] if work in WITHOUT else [work]
-    sides = [Side(__file__, side, one, weights, threads=threads) for one in works for side in ("minilora", "torch")]
+    sides = [
+        Side(__file__, side, one, weights, threads=threads) for one in with_what(work) for side in ("minilora", "torch")
+    ]
     answers = alternate(sides, rounds)
     if WORKS[work][2]:
         ours, theirs = ([answer[1] for answer in side] for side in answers[:2])
@@ -522,7 +528,7 @@ def main():
             threads, work = name.split()
             found = cell(work, int(threads), arguments.rounds, folder)
             keep("real", {name: [round(number, 2) for numbers in found for number in numbers]}, PACKAGES)
-            for one, (ours, theirs, *peaks) in zip([work, *([WITHOUT[work]] * (work in WITHOUT))], found, strict=True):
+            for one, (ours, theirs, *peaks) in zip(with_what(work), found, strict=True):
                 print(
                     f"threads {threads}  {one}: minilora {ours:.1f} ms, {WORKS[work][1]} {theirs:.1f} ms, "
                     f"{theirs / ours:.2f} times its speed; {peaks[0]:.0f} and {peaks[1]:.0f} MB",

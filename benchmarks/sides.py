@@ -53,6 +53,7 @@ class Side:
     def close(self) -> None:
         self.process.stdin.close()
         self.process.wait()
+        self.process.stdout.close()
         self.errors.close()
 
 
