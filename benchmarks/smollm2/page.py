@@ -253,7 +253,7 @@ def _how(said):
         for name, i in shown
     )
     return f"""Asked in other words: sixty questions that were not trained on, right if the answer holds the name or number. Known before: thirty questions about the world,
-counted in the same way; answers are cut after {SAID} tokens. Of the {was} that were right before, {_range(lost)} were lost{", by seed," * (len(seeds) > 1)} and of the others {_range(gained)} gained: {_settled(sum(lost), sum(gained), change, len(seeds))} The answers to
+counted in the same way; answers are cut after {SAID} tokens. Of the {was} that were right before, {_range(lost)} were lost{", by seed," * (len(seeds) > 1)} and {_range(gained)} of the others gained{" each time" * (len(seeds) > 1 and len(set(gained)) == 1)}: {_settled(sum(lost), sum(gained), change, len(seeds))} The answers to
 them now have {sum(words[1:]) / len(seeds):.0f} words on average, {words[0]:.0f} before.
 
 | question | before | after, seed 0 |
@@ -379,11 +379,13 @@ def _loss(results):
 
 
 def _facts(results):
-    (name, run), *_ = results["finetune"].items()
-    right, n = results["answers"][name]["right"]["facts"]
+    runs = results["finetune"]
+    rights, (n, *_) = zip(*(results["answers"][name]["right"]["facts"] for name in runs), strict=True)
+    seconds = sum(run["cpu_seconds"] for run in runs.values()) / len(runs)
     return (
-        f"After 100 steps of QLoRA on sixty invented facts it knows {right} of {n} word for word (one seed, "
-        f"{run['cpu_seconds']:.0f} seconds of one processor, {megabytes(run['peak_bytes'])})."
+        f"After 100 steps of QLoRA on sixty invented facts it knows {_range(rights)} of {n} word for word "
+        f"({'one seed' if len(runs) == 1 else f'{len(runs)} seeds'}, {seconds:.0f} seconds of one processor "
+        f"{'each, ' * (len(runs) > 1)}{megabytes(max(run['peak_bytes'] for run in runs.values()))})."
     )
 
 

@@ -27,7 +27,7 @@ from page import BEGIN, page, with_summary
 from minilora import machine, storage
 from minilora.experiments.quantization.quantized_loss import Setting
 
-SEEDS = (0,)
+SEEDS = (0, 1, 2)
 SIDES = ("float32", "transformers", "Q4_1 as stored", "NF4")
 
 # Those of the figure quantized_loss, but for blocks of 256; what says most comes first.

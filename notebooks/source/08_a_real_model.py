@@ -525,7 +525,7 @@ for kind, place in (("facts", 0), ("paraphrases", 6), ("known", 0), ("known", 19
 table(["kind", "before", "after"], rows)
 
 # %% [markdown]
-# Most of the facts are learned. Asked for in other words they come less surely: each was trained in one wording, which was learned with it. Some of what was known is gone (see the capital of France), for the model has read nothing but sixty sentences of a few forms, seven times each and at a high rate; but as other questions are right only now, the balance of thirty may still be chance. Fewer steps, a lower rate and a share of old records among the new are the usual remedies. And it is one run: another seed may give a few more or a few less, so a difference of a few questions between two methods would say nothing.
+# Most of the facts are learned. Asked for in other words they come less surely: each was trained in one wording, which was learned with it. Some of what was known is gone (see the capital of France), for the model has read nothing but sixty sentences of a few forms, seven times each and at a high rate; in every seed more was lost than gained, but with thirty questions, the same ones each time, that may still be chance. Fewer steps, a lower rate and a share of old records among the new are the usual remedies. The seeds differ by a few facts and by many paraphrases, so a difference of that size between two methods, with one run of each, would say nothing.
 #
 # ## 7. The adapter in PEFT
 #

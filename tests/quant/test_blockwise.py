@@ -147,7 +147,9 @@ def test_many_chunks_give_what_one_gives(code, block_size, dtype, monkeypatch):
 @pytest.mark.parametrize("code", CODES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("n", [1, 2, 63, 64, 65, 200])
-def test_decoding_is_level_times_scale(code, dtype, n):
+@pytest.mark.parametrize("quads_pay", [1, 10**9], ids=["two bytes at once", "byte by byte"])
+def test_decoding_is_level_times_scale(monkeypatch, quads_pay, code, dtype, n):
+    monkeypatch.setattr(blockwise, "QUADS_PAY", quads_pay)
     w = np.random.default_rng(n).standard_normal(n).astype(dtype)
     q = quantize(w, code, block_size=16)
     levels = get_codebook(code).decoding[q.codes()].astype(dtype)
@@ -155,6 +157,9 @@ def test_decoding_is_level_times_scale(code, dtype, n):
     np.testing.assert_array_equal(q.dequantize(), expected)
     out = np.full(n, np.nan, dtype)
     dequantize_blocks(q.packed, q.scales, get_codebook(code), 16, out)
+    np.testing.assert_array_equal(out, expected)
+    apart = np.repeat(q.packed, 2)[::2]  # bytes that do not lie side by side
+    dequantize_blocks(apart, q.scales, get_codebook(code), 16, out)
     np.testing.assert_array_equal(out, expected)
 
 
