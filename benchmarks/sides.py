@@ -19,6 +19,7 @@ from statistics import median
 
 from minilora.machine import cores, peak_memory
 
+REST = 0.2  # seconds before each turn: threads of BLAS and OpenMP stay awake for a while after their last work, and take a core
 HERE = Path(__file__).parent
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -69,6 +70,7 @@ def alternate(sides: list[Side], rounds: int) -> list[list]:
     try:
         for i in range(rounds + 1):
             for side, kept in zip(sides, answers, strict=True):
+                time.sleep(REST)
                 answer = side.turn()
                 if i:
                     kept.append(answer)
